@@ -1,0 +1,14 @@
+//! The bottom layer: values that every other room speaks in. No I/O beyond [`file`], no policy.
+
+pub mod descriptor;
+pub mod digest;
+pub mod file;
+pub mod platform;
+pub mod report;
+pub mod size;
+
+pub use descriptor::Descriptor;
+pub use digest::{Digest, DigestError, Hasher};
+pub use platform::Platform;
+pub use report::{Event, Reporter};
+pub use size::human_bytes;

@@ -1,0 +1,109 @@
+//! What the library tells while it works. It never prints: a [`Reporter`] decides who hears it.
+
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+/// One thing that happened. Serialized, it is a line of `--json` output; `docs/events.schema.json` is its schema.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A transfer of known or unknown length begins. `id` is unique within one run.
+    TransferStarted {
+        /// Handle for the events that follow.
+        id: u64,
+        /// What moves, for people: `image.calico-node` or a file's name.
+        name: String,
+        /// Length in bytes, when known.
+        total: Option<u64>,
+    },
+    /// Bytes arrived (a difference, not a sum).
+    TransferProgress {
+        /// Handle of the transfer.
+        id: u64,
+        /// Bytes since the last event of this transfer.
+        bytes: u64,
+    },
+    /// The transfer ended well.
+    TransferFinished {
+        /// Handle of the transfer.
+        id: u64,
+    },
+    /// The transfer ended badly, or is tried again.
+    TransferFailed {
+        /// Handle of the transfer.
+        id: u64,
+        /// Why.
+        error: String,
+        /// Whether another attempt follows.
+        retrying: bool,
+    },
+    /// A step of an install begins.
+    StepStarted {
+        /// The step's name, as `--from` and `--until` take it.
+        step: &'static str,
+        /// What it will do, for people.
+        title: String,
+    },
+    /// What a step is waiting for at this moment.
+    StepWaiting {
+        /// The step's name.
+        step: &'static str,
+        /// What has not happened yet.
+        on: String,
+    },
+    /// A step is over.
+    StepFinished {
+        /// The step's name.
+        step: &'static str,
+        /// Whether the step changed anything.
+        changed: bool,
+        /// One line of evidence.
+        detail: String,
+        /// Duration in seconds.
+        seconds: f64,
+    },
+    /// A fact worth a line.
+    Note {
+        /// The line.
+        text: String,
+    },
+    /// Something that will bite later.
+    Warning {
+        /// The line.
+        text: String,
+    },
+}
+
+/// Hears events. Implementations must be cheap: transfers report every chunk.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn report(&self, event: Event);
+}
+
+/// Hears nothing.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: Event) {}
+}
+
+/// Keeps every event, for tests.
+#[derive(Debug, Default)]
+pub struct Recording(Mutex<Vec<Event>>);
+
+impl Recording {
+    /// What was reported so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.0.lock().map(|events| events.clone()).unwrap_or_default()
+    }
+}
+
+impl Reporter for Recording {
+    fn report(&self, event: Event) {
+        if let Ok(mut events) = self.0.lock() {
+            events.push(event);
+        }
+    }
+}

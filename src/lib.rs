@@ -1,0 +1,16 @@
+//! ztlab: a Zero Trust teaching lab, as reproducible as its lockfile.
+//!
+//! Data flows one way; each arrow takes the value that the arrow before it made:
+//!
+//! ```text
+//! intent ─resolve→ lock ─check→ CheckedLock ─plan→ Plan ─fetch→ Complete
+//! Complete ─place, start, preload→ Preloaded ─apply→ Applied ─wait→ Ready ─probe→ Verdict
+//! ```
+//!
+//! Rooms, from the top down (a room uses only rooms below it; `tests/layers.rs` holds us to it):
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`base`] | digests, platforms, sizes, events: the words of every other room |
+
+pub mod base;

@@ -1,0 +1,3 @@
+//! The `ztlab` command.
+
+fn main() {}
