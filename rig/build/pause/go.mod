@@ -1,0 +1,3 @@
+module ztlab/rig/pause
+
+go 1.21

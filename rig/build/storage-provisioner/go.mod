@@ -1,0 +1,3 @@
+module ztlab/rig/storage-provisioner
+
+go 1.21
