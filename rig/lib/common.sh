@@ -7,15 +7,19 @@
 
 RIG=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RIG_CACHE=${ZTLAB_RIG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ztlab-rig}
-RIG_STATE=${ZTLAB_RIG_STATE:-$RIG_CACHE/state}
-export ZTLAB_RIG_CACHE=$RIG_CACHE ZTLAB_RIG_STATE=$RIG_STATE
+
+# Several rigs may run side by side (a person's and a check's): 0 to 9, each with its own state, links and addresses.
+RIG_INSTANCE=${ZTLAB_RIG_INSTANCE:-0}
+if [ "$RIG_INSTANCE" = 0 ]; then RIG_SUFFIX=''; else RIG_SUFFIX=-$RIG_INSTANCE; fi
+RIG_STATE=${ZTLAB_RIG_STATE:-$RIG_CACHE/state$RIG_SUFFIX}
 mkdir -p "$RIG_CACHE" "$RIG_STATE/log"
 
 # The cluster: one node in its own network namespace, joined to the machine by one veth pair.
 NODE_NAME=zt-node
-NODE_IP=10.199.199.2
-MACHINE_IP=10.199.199.1
-MACHINE_LINK=zt-host
+NODE_GROUP=zt-node$RIG_SUFFIX
+NODE_IP=10.199.$((199 - RIG_INSTANCE)).2
+MACHINE_IP=10.199.$((199 - RIG_INSTANCE)).1
+MACHINE_LINK=zt-host$RIG_SUFFIX
 POD_RANGE=10.244.0.0/16
 SERVICE_RANGE=10.96.0.0/12
 API_SERVICE_IP=10.96.0.1
@@ -24,15 +28,11 @@ NODE_STATE=$RIG_STATE/node
 RIG_CONTEXT=zt-rig
 RIG_KUBECONFIG=$NODE_STATE/kubernetes/admin.conf
 
-# The upstream: a registry and a file server that only this machine can reach.
+# The upstream: a registry and a file server that only this machine can reach. All rigs share it.
 RIG_REGISTRY=127.0.0.1:5055
 RIG_FILES=http://127.0.0.1:5056
 
-# Versions of the real parts.
-KUBERNETES_VERSION=v1.28.3
-ETCD_VERSION=3.5.9
-COREDNS_VERSION=v1.10.1
-PAUSE_VERSION=3.9
+. "$RIG/lib/versions.sh"
 
 # log WORDS...: a line for the person who watches; standard output stays free for data.
 log() { printf '%(%H:%M:%S)T %s\n' -1 "$*" >&2; }
@@ -109,7 +109,8 @@ node_pid() {
   outer=$(cat "$NODE_STATE/pid" 2>/dev/null) || return 1
   # The number may belong to somebody else by now: after a crash the file stays.
   grep -qs unshare "/proc/$outer/cmdline" || return 1
-  read -r inner _ <"/proc/$outer/task/$outer/children" || return 1
+  # The file has no line end, so `read` alone would call it a failure.
+  read -r inner _ <"/proc/$outer/task/$outer/children" || [ -n "${inner:-}" ] || return 1
   printf '%s\n' "$inner"
 }
 
@@ -118,4 +119,20 @@ in_node() {
   local pid
   pid=$(node_pid) || die "the node does not run: start it with rig/rig node up"
   nsenter --target "$pid" --mount --net --pid --uts --ipc --cgroup -- "$@"
+}
+
+# kube ARGUMENT...: kubectl against the rig's cluster. A proxy of the machine has no way to the node.
+kube() {
+  KUBECTL_FOLDER=${KUBECTL_FOLDER:-$("$RIG/build/build.sh" kubernetes)}
+  NO_PROXY=$NODE_IP no_proxy=$NODE_IP "$KUBECTL_FOLDER/kubectl" --kubeconfig "$RIG_KUBECONFIG" "$@"
+}
+
+# wait_until SECONDS COMMAND...: repeats COMMAND, silently, until it succeeds; fails when the time is over.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.1
+  done
 }

@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# Versions of the real parts that the rig builds; sourced by common.sh.
+
+KUBERNETES_VERSION=v1.28.3
+ETCD_VERSION=3.5.9
+COREDNS_VERSION=v1.10.1
+PAUSE_VERSION=3.9
