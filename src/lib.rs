@@ -11,6 +11,8 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
+pub mod image;
