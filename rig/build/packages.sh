@@ -45,8 +45,10 @@ install_tools() {
   DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
 }
 
-# newest NAME: the version that apt would install.
-newest() { apt-cache policy "$1" | sed -n 's/^  Candidate: \(.*\)/\1/p' | grep -v '(none)'; }
+# newest NAME...: NAME=VERSION of what apt would install, one per line; a name it does not know is left out.
+newest() {
+  apt-cache policy "$@" | awk '/^[^ ].*:$/ {name = substr($1, 1, length($1) - 1)} $1 == "Candidate:" && $2 != "(none)" {print name "=" $2}'
+}
 
 # unpack NAME=VERSION...
 unpack() {
@@ -59,13 +61,14 @@ unpack() {
 }
 
 debian_tree() {
-  local name version wanted=()
+  local wanted
   is_debian || die "Debian packages can only be fetched on Debian: $*"
-  for name; do
-    version=$(newest "$name") || { apt-get update -q >&2 && version=$(newest "$name"); } ||
-      die "apt knows no package $name: run apt-get update as root"
-    wanted+=("$name=$version")
-  done
+  mapfile -t wanted < <(newest "$@")
+  if [ ${#wanted[@]} -lt $# ]; then
+    apt-get update -q >&2 || true
+    mapfile -t wanted < <(newest "$@")
+  fi
+  [ ${#wanted[@]} -eq $# ] || die "apt does not know all of $* (only: ${wanted[*]}); as root: apt-get update"
   cached "debian-$1" "${wanted[@]/#/=}" -- unpack "${wanted[@]}"
 }
 
