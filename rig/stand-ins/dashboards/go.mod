@@ -1,0 +1,3 @@
+module ztlab.example/rig/dashboards
+
+go 1.22
