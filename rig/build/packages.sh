@@ -20,7 +20,7 @@ is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 missing_packages() {
   local tool
   for tool in "${TOOLS[@]}"; do
-    PATH=$PATH:/usr/sbin:/sbin command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool#*:}"
+    command -v "${tool%%:*}" >/dev/null || printf '%s\n' "${tool#*:}"
   done
 }
 

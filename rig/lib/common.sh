@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # most of it is for those who source it
 # Sourced by every script of the rig: names, addresses, folders, and the build cache.
 #
 # Outputs of builds live in $RIG_CACHE/NAME-KEY, where KEY is a hash of what they were made from; such a folder
@@ -13,6 +13,8 @@ RIG_INSTANCE=${ZTLAB_RIG_INSTANCE:-0}
 if [ "$RIG_INSTANCE" = 0 ]; then RIG_SUFFIX=''; else RIG_SUFFIX=-$RIG_INSTANCE; fi
 RIG_STATE=${ZTLAB_RIG_STATE:-$RIG_CACHE/state$RIG_SUFFIX}
 mkdir -p "$RIG_CACHE" "$RIG_STATE/log"
+# A shell made by plain `su` lacks the folders where iptables, runc and nginx are.
+PATH=$PATH:/usr/sbin:/sbin
 
 # The cluster: one node in its own network namespace, joined to the machine by one veth pair.
 NODE_NAME=zt-node

@@ -18,7 +18,7 @@ go_build() {
   local folder=$1 linker_flags=$2 output=$3
   shift 3
   (
-    cd "$folder"
+    cd "$folder" || exit
     export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local
     go build -trimpath -buildvcs=false -ldflags "-s -w $linker_flags" -o "$output" "${VERBOSE_FLAG[@]}" "$@"
   )

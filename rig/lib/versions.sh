@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # most of it is for those who source it
 # Versions of the real parts that the rig builds; sourced by common.sh.
 
 KUBERNETES_VERSION=v1.28.3

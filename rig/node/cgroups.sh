@@ -5,7 +5,7 @@
 
 CGROUP_MOUNT=/sys/fs/cgroup
 
-single_cgroup_tree() { [ -e $CGROUP_MOUNT/cgroup.controllers ]; }
+single_cgroup_tree() { [ -e "$CGROUP_MOUNT/cgroup.controllers" ]; }
 
 # node_groups: the folders of the node's groups, whether they exist or not.
 node_groups() {
@@ -32,13 +32,14 @@ make_node_groups() {
       echo 1 >"$group/cgroup.clone_children"
     fi
   done
-  if single_cgroup_tree; then enable_controllers $CGROUP_MOUNT; fi
+  if single_cgroup_tree; then enable_controllers "$CGROUP_MOUNT"; fi
 }
 
 # enable_controllers FOLDER: hands every controller that FOLDER has on to its children.
 enable_controllers() {
-  local controller
-  for controller in $(cat "$1/cgroup.controllers"); do
+  local controller controllers
+  read -ra controllers <"$1/cgroup.controllers"
+  for controller in "${controllers[@]}"; do
     echo "+$controller" >"$1/cgroup.subtree_control" 2>/dev/null || true
   done
 }

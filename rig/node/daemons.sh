@@ -17,8 +17,8 @@ start() {
 
 # api PATH: asks the API server as administrator.
 api() {
-  curl --silent --fail --noproxy '*' --max-time 2 --cacert $CERTIFICATES/ca.crt \
-    --cert $CERTIFICATES/admin.crt --key $CERTIFICATES/admin.key "https://127.0.0.1:6443$1"
+  curl --silent --fail --noproxy '*' --max-time 2 --cacert "$CERTIFICATES/ca.crt" \
+    --cert "$CERTIFICATES/admin.crt" --key "$CERTIFICATES/admin.key" "https://127.0.0.1:6443$1"
 }
 
 start_containerd() { start containerd containerd --config /etc/kubernetes/containerd.toml; }
@@ -36,21 +36,21 @@ start_api_server() {
   local arguments=(
     --etcd-servers=http://127.0.0.1:2379
     --advertise-address="$NODE_IP" --bind-address=0.0.0.0 --secure-port=6443
-    --tls-cert-file=$CERTIFICATES/apiserver.crt --tls-private-key-file=$CERTIFICATES/apiserver.key
-    --client-ca-file=$CERTIFICATES/ca.crt
+    --tls-cert-file="$CERTIFICATES/apiserver.crt" --tls-private-key-file="$CERTIFICATES/apiserver.key"
+    --client-ca-file="$CERTIFICATES/ca.crt"
     --service-cluster-ip-range="$SERVICE_RANGE"
     --service-account-issuer=https://kubernetes.default.svc.cluster.local
-    --service-account-key-file=$CERTIFICATES/sa.pub --service-account-signing-key-file=$CERTIFICATES/sa.key
-    --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true
-    --kubelet-certificate-authority=$CERTIFICATES/ca.crt
-    --kubelet-client-certificate=$CERTIFICATES/apiserver-kubelet-client.crt
-    --kubelet-client-key=$CERTIFICATES/apiserver-kubelet-client.key
+    --service-account-key-file="$CERTIFICATES/sa.pub" --service-account-signing-key-file="$CERTIFICATES/sa.key"
+    --authorization-mode="Node,RBAC" --enable-admission-plugins=NodeRestriction --allow-privileged=true
+    --kubelet-certificate-authority="$CERTIFICATES/ca.crt"
+    --kubelet-client-certificate="$CERTIFICATES/apiserver-kubelet-client.crt"
+    --kubelet-client-key="$CERTIFICATES/apiserver-kubelet-client.key"
     --kubelet-preferred-address-types=InternalIP,Hostname
-    --requestheader-client-ca-file=$CERTIFICATES/ca.crt --requestheader-allowed-names=front-proxy-client
+    --requestheader-client-ca-file="$CERTIFICATES/ca.crt" --requestheader-allowed-names=front-proxy-client
     --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group
     --requestheader-extra-headers-prefix=X-Remote-Extra-
-    --proxy-client-cert-file=$CERTIFICATES/front-proxy-client.crt
-    --proxy-client-key-file=$CERTIFICATES/front-proxy-client.key
+    --proxy-client-cert-file="$CERTIFICATES/front-proxy-client.crt"
+    --proxy-client-key-file="$CERTIFICATES/front-proxy-client.key"
   )
   start kube-apiserver "$PROGRAMS_KUBERNETES/kube-apiserver" "${arguments[@]}"
 }
@@ -60,11 +60,11 @@ start_api_server() {
 start_controller_manager() {
   local config=/etc/kubernetes/controller-manager.conf
   local arguments=(
-    --kubeconfig=$config --authentication-kubeconfig=$config --authorization-kubeconfig=$config
+    --kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config"
     --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true
-    --service-account-private-key-file=$CERTIFICATES/sa.key --root-ca-file=$CERTIFICATES/ca.crt
-    --cluster-signing-cert-file=$CERTIFICATES/ca.crt --cluster-signing-key-file=$CERTIFICATES/ca.key
-    --requestheader-client-ca-file=$CERTIFICATES/ca.crt
+    --service-account-private-key-file="$CERTIFICATES/sa.key" --root-ca-file="$CERTIFICATES/ca.crt"
+    --cluster-signing-cert-file="$CERTIFICATES/ca.crt" --cluster-signing-key-file="$CERTIFICATES/ca.key"
+    --requestheader-client-ca-file="$CERTIFICATES/ca.crt"
     --allocate-node-cidrs=false --cluster-cidr="$POD_RANGE" --service-cluster-ip-range="$SERVICE_RANGE"
   )
   start kube-controller-manager "$PROGRAMS_KUBERNETES/kube-controller-manager" "${arguments[@]}"
@@ -73,7 +73,7 @@ start_controller_manager() {
 start_scheduler() {
   local config=/etc/kubernetes/scheduler.conf
   start kube-scheduler "$PROGRAMS_KUBERNETES/kube-scheduler" --bind-address=127.0.0.1 --leader-elect=false \
-    --kubeconfig=$config --authentication-kubeconfig=$config --authorization-kubeconfig=$config
+    --kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config"
 }
 
 start_kubelet() {

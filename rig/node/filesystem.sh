@@ -52,14 +52,14 @@ cgroup_trees() {
 mount_cgroups() {
   local tree options
   if [ "$SINGLE_TREE" = yes ]; then
-    mount -t cgroup2 cgroup2 $CGROUP_MOUNT
+    mount -t cgroup2 cgroup2 "$CGROUP_MOUNT"
     # In a single tree a group with processes in it cannot hand controllers on: move to a leaf first.
-    mkdir $CGROUP_MOUNT/init
-    echo $$ >$CGROUP_MOUNT/init/cgroup.procs
-    enable_controllers $CGROUP_MOUNT
+    mkdir "$CGROUP_MOUNT/init"
+    echo $$ >"$CGROUP_MOUNT/init/cgroup.procs"
+    enable_controllers "$CGROUP_MOUNT"
     return
   fi
-  mount -t tmpfs -o mode=755 cgroup $CGROUP_MOUNT
+  mount -t tmpfs -o mode=755 cgroup "$CGROUP_MOUNT"
   for tree; do
     options=$tree
     [ "$tree" != systemd ] || options=none,name=systemd

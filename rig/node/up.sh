@@ -11,7 +11,6 @@ IMAGES=(pause coredns)
 
 check_machine() {
   local folder
-  [ "$(id -u)" = 0 ] || die "the node needs root: it makes namespaces, control groups and a network link"
   [ -z "$(node_processes)" ] ||
     die "a node of another state folder runs on this machine: stop that one, or choose another with ZTLAB_RIG_INSTANCE=1…9"
   for folder in /etc /opt /usr /var; do
@@ -73,6 +72,7 @@ if node_pid >/dev/null; then
   log "node: already up"
   exit 0
 fi
+[ "$(id -u)" = 0 ] || die "the node needs root: it makes namespaces, control groups and a network link"
 "$RIG/build/packages.sh" tools
 "$RIG/node/down.sh" --quiet
 check_machine

@@ -4,5 +4,5 @@
 set -euo pipefail
 . "$(dirname "$0")/../../lib/image.sh"
 program=$(program kubernetes kube-proxy)
-make_image --ref registry.k8s.io/kube-proxy:$KUBERNETES_VERSION --media docker --entrypoint '["/usr/local/bin/kube-proxy"]' \
+make_image --ref "registry.k8s.io/kube-proxy:$KUBERNETES_VERSION" --media docker --entrypoint '["/usr/local/bin/kube-proxy"]' \
   --layer "$program:/usr/local/bin/kube-proxy:755"

@@ -3,5 +3,5 @@
 set -euo pipefail
 . "$(dirname "$0")/../../lib/image.sh"
 program=$(program storage-provisioner)
-make_image --ref gcr.io/k8s-minikube/storage-provisioner:v5 --media docker --entrypoint '["/storage-provisioner"]' \
+make_image --ref "gcr.io/k8s-minikube/storage-provisioner:v5" --media docker --entrypoint '["/storage-provisioner"]' \
   --layer "$program:/storage-provisioner:755"
