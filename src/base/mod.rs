@@ -4,11 +4,13 @@ pub mod descriptor;
 pub mod digest;
 pub mod file;
 pub mod platform;
+pub mod reference;
 pub mod report;
 pub mod size;
 
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use platform::Platform;
+pub use reference::normalize_reference;
 pub use report::{Event, Reporter};
 pub use size::human_bytes;
