@@ -12,7 +12,9 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
+//! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
+pub mod cluster;
 pub mod image;

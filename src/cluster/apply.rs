@@ -1,0 +1,418 @@
+//! Server-side apply with one field manager, and removal.
+//!
+//! Order: namespaces; custom resource definitions until they are established; what others refer to; what starts pods.
+//! Network policies and accounts are thus in force before the first pod that they are meant for. Server-side apply,
+//! because one of Calico's definitions is twice as large as the annotation of a client-side apply may be, and because
+//! it can be repeated.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy},
+    core::GroupVersionKind,
+    discovery::{self, ApiCapabilities, Scope},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{manifest::describe, wait::gate::crd_established};
+
+/// The one name under which ztlab changes fields.
+pub const FIELD_MANAGER: &str = "ztlab";
+/// The label on every object that ztlab made; `uninstall` looks for it.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ztlab");
+/// Requests at once: enough to hide the round trips, few enough for a one-node API server.
+const PARALLEL: usize = 6;
+/// Between two looks at something that is on its way.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What an apply did to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there and is different now.
+    Changed,
+    /// It was there, just so.
+    Unchanged,
+}
+
+/// One applied object.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Applied {
+    /// Kind and name, for people.
+    pub object: String,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// How to apply.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyOptions {
+    /// Take fields over from other managers instead of stopping.
+    pub force: bool,
+    /// Let the server compute the result and keep nothing. Objects of kinds that do not exist yet count as created.
+    pub dry_run: bool,
+    /// How long kinds, definitions and webhooks may take to appear.
+    pub deadline: Duration,
+}
+
+impl Default for ApplyOptions {
+    fn default() -> Self {
+        // The operator's definitions took 4 s on two cores; a webhook that has just started takes longer.
+        Self { force: false, dry_run: false, deadline: Duration::from_secs(120) }
+    }
+}
+
+/// An object that could not be applied or removed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ApplyError {
+    /// Somebody else owns fields of it.
+    #[error("cannot apply {object}: another field manager owns part of it: {conflict}")]
+    #[diagnostic(
+        code(apply::conflict),
+        help("look at the object; to take the fields over, type `ztlab install --force-conflicts`")
+    )]
+    Conflict {
+        /// Kind and name.
+        object: String,
+        /// The server's words: managers and fields.
+        conflict: String,
+    },
+    /// The API server knows no such kind, also after the deadline.
+    #[error("cannot apply {object}: expected the API server to know {kind}, found no such kind within {} s", .deadline.as_secs())]
+    #[diagnostic(code(apply::unknown_kind), help("run the earlier steps again: `ztlab install --from calico`"))]
+    UnknownKind {
+        /// Kind and name.
+        object: String,
+        /// Group, version and kind.
+        kind: String,
+        /// How long it was looked for.
+        deadline: Duration,
+    },
+    /// A definition did not become usable.
+    #[error("the definition {name} was applied but not established within {} s", .deadline.as_secs())]
+    #[diagnostic(code(apply::not_established), help("type `kubectl get crd {name} -o yaml` and read its conditions"))]
+    NotEstablished {
+        /// The definition.
+        name: String,
+        /// How long it had.
+        deadline: Duration,
+    },
+    /// The server refused.
+    #[error("cannot {action} {object}")]
+    #[diagnostic(code(apply::refused), help("read the server's reason above, mend the manifest, then `ztlab install`"))]
+    Refused {
+        /// `apply`, `read` or `delete`.
+        action: &'static str,
+        /// Kind and name.
+        object: String,
+        /// The server's reason.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A removed object stays.
+    #[error("{object} was deleted but is still there after {} s", .deadline.as_secs())]
+    #[diagnostic(
+        code(apply::stays),
+        help("type `kubectl get` on it and read metadata.finalizers; then `ztlab uninstall` again")
+    )]
+    Stays {
+        /// Kind and name.
+        object: String,
+        /// How long it had.
+        deadline: Duration,
+    },
+}
+
+/// Applies objects in the order that they need and tells what happened to each, in that order.
+///
+/// # Errors
+/// At the first object that cannot be applied.
+pub async fn apply(
+    client: &Client,
+    objects: &[DynamicObject],
+    options: ApplyOptions,
+    on_waiting: &(dyn Fn(String) + Send + Sync),
+) -> Result<Vec<Applied>, ApplyError> {
+    let end = Instant::now() + options.deadline;
+    let mut done = Vec::new();
+    for (rank, group) in ranked(objects) {
+        let kinds = Kinds::find(client, &group, options, end, on_waiting).await?;
+        let applied: Vec<_> =
+            stream::iter(group.iter().map(|object| one(client, object, &kinds, options, end, on_waiting)))
+                .buffered(PARALLEL)
+                .try_collect()
+                .await?;
+        done.extend(applied);
+        if rank == Rank::Definition && !options.dry_run {
+            established(client, &group, options.deadline, end, on_waiting).await?;
+        }
+    }
+    Ok(done)
+}
+
+/// Deletes objects in reverse order and waits until they are gone; what is not there is fine. Returns the number deleted.
+///
+/// # Errors
+/// When the server refuses or an object stays.
+pub async fn delete(
+    client: &Client,
+    objects: &[DynamicObject],
+    deadline: Duration,
+    on_waiting: &(dyn Fn(String) + Send + Sync),
+) -> Result<usize, ApplyError> {
+    let end = Instant::now() + deadline;
+    let mut deleted = 0;
+    for (_, group) in ranked(objects).into_iter().rev() {
+        let mut leaving = Vec::new();
+        for object in group {
+            // A kind that is gone took its objects along.
+            let Some((resource, capabilities)) = kind_of(client, object).await? else { continue };
+            let api = api_for(client, object, &resource, &capabilities);
+            let parameters =
+                DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
+            match api.delete(name_of(object), &parameters).await {
+                Ok(_) => leaving.push((object, api)),
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(source) => return Err(refused("delete", object, source)),
+            }
+        }
+        deleted += leaving.len();
+        for (object, api) in leaving {
+            while api
+                .get_metadata_opt(name_of(object))
+                .await
+                .map_err(|source| refused("read", object, source))?
+                .is_some()
+            {
+                if Instant::now() >= end {
+                    return Err(ApplyError::Stays { object: describe(object), deadline });
+                }
+                on_waiting(format!("{} to go", describe(object)));
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// The order of an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Namespace,
+    Definition,
+    Reference,
+    Workload,
+}
+
+fn rank(object: &DynamicObject) -> Rank {
+    match object.types.as_ref().map_or("", |types| types.kind.as_str()) {
+        "Namespace" => Rank::Namespace,
+        "CustomResourceDefinition" => Rank::Definition,
+        "Pod" | "Deployment" | "DaemonSet" | "StatefulSet" | "ReplicaSet" | "Job" | "CronJob" => Rank::Workload,
+        _ => Rank::Reference,
+    }
+}
+
+fn ranked(objects: &[DynamicObject]) -> BTreeMap<Rank, Vec<&DynamicObject>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for object in objects {
+        groups.entry(rank(object)).or_default().push(object);
+    }
+    groups
+}
+
+/// The resources behind the kinds of some objects. Asked anew for each group of objects, because the definitions
+/// before it may have added some.
+struct Kinds(BTreeMap<String, (ApiResource, ApiCapabilities)>);
+
+impl Kinds {
+    async fn find(
+        client: &Client,
+        objects: &[&DynamicObject],
+        options: ApplyOptions,
+        end: Instant,
+        on_waiting: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Self, ApplyError> {
+        let mut kinds = BTreeMap::new();
+        for object in objects {
+            let key = kind_key(object);
+            while !kinds.contains_key(&key) {
+                if let Some(found) = kind_of(client, object).await? {
+                    kinds.insert(key.clone(), found);
+                } else if options.dry_run {
+                    break;
+                } else if Instant::now() >= end {
+                    let (object, deadline) = (describe(object), options.deadline);
+                    return Err(ApplyError::UnknownKind { object, kind: key, deadline });
+                } else {
+                    on_waiting(format!("the API server to know {key}"));
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        Ok(Self(kinds))
+    }
+}
+
+fn kind_key(object: &DynamicObject) -> String {
+    object.types.as_ref().map_or_else(String::new, |types| format!("{} {}", types.api_version, types.kind))
+}
+
+async fn kind_of(
+    client: &Client,
+    object: &DynamicObject,
+) -> Result<Option<(ApiResource, ApiCapabilities)>, ApplyError> {
+    let Some(kind) = object.types.as_ref().and_then(|types| GroupVersionKind::try_from(types).ok()) else {
+        return Ok(None);
+    };
+    match discovery::pinned_kind(client, &kind).await {
+        Ok(found) => Ok(Some(found)),
+        // The group is there but not the kind, or not even the group.
+        Err(kube::Error::Discovery(_)) => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(source) => Err(refused("read", object, source)),
+    }
+}
+
+fn api_for(
+    client: &Client,
+    object: &DynamicObject,
+    resource: &ApiResource,
+    capabilities: &ApiCapabilities,
+) -> Api<DynamicObject> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+    match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), resource),
+        Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, resource),
+    }
+}
+
+async fn one(
+    client: &Client,
+    object: &DynamicObject,
+    kinds: &Kinds,
+    options: ApplyOptions,
+    end: Instant,
+    on_waiting: &(dyn Fn(String) + Send + Sync),
+) -> Result<Applied, ApplyError> {
+    let created = || Applied { object: describe(object), change: Change::Created };
+    let Some((resource, capabilities)) = kinds.0.get(&kind_key(object)) else { return Ok(created()) };
+    let api = api_for(client, object, resource, capabilities);
+    let before = api.get_metadata_opt(name_of(object)).await.map_err(|source| refused("read", object, source))?;
+    let before = before.and_then(|object| object.metadata.resource_version);
+    let mut wanted = object.clone();
+    wanted.metadata.labels.get_or_insert_default().insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+    let parameters = PatchParams {
+        dry_run: options.dry_run,
+        force: options.force,
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
+    loop {
+        match api.patch(name_of(object), &parameters, &Patch::Apply(&wanted)).await {
+            Ok(after) => {
+                let change = match before {
+                    None => return Ok(created()),
+                    Some(version) if after.metadata.resource_version == Some(version.clone()) => Change::Unchanged,
+                    Some(_) => Change::Changed,
+                };
+                return Ok(Applied { object: describe(object), change });
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                return Err(ApplyError::Conflict { object: describe(object), conflict: status.message.clone() });
+            }
+            // In a dry run the namespace is not there yet.
+            Err(kube::Error::Api(status)) if options.dry_run && status.is_not_found() => return Ok(created()),
+            Err(error) if passing(&error) && Instant::now() < end => {
+                on_waiting(format!("the API server to take {}: {error}", describe(object)));
+                sleep(PAUSE).await;
+            }
+            Err(source) => return Err(refused("apply", object, source)),
+        }
+    }
+}
+
+/// Whether an error goes away by itself: a webhook whose pod has just started, a server that is catching up.
+fn passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            matches!(status.code, 429 | 503 | 504)
+                || (status.code == 500 && status.message.contains("failed calling webhook"))
+        }
+        _ => false,
+    }
+}
+
+async fn established(
+    client: &Client,
+    definitions: &[&DynamicObject],
+    deadline: Duration,
+    end: Instant,
+    on_waiting: &(dyn Fn(String) + Send + Sync),
+) -> Result<(), ApplyError> {
+    let api = Api::<CustomResourceDefinition>::all(client.clone());
+    for definition in definitions {
+        let name = name_of(definition);
+        loop {
+            let found = api.get_opt(name).await.map_err(|source| refused("read", definition, source))?;
+            if found.as_ref().is_some_and(crd_established) {
+                break;
+            }
+            if Instant::now() >= end {
+                return Err(ApplyError::NotEstablished { name: name.to_owned(), deadline });
+            }
+            on_waiting(format!("the definition {name} to be established"));
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(object: &DynamicObject) -> &str {
+    object.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn refused(action: &'static str, object: &DynamicObject, source: kube::Error) -> ApplyError {
+    ApplyError::Refused { action, object: describe(object), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::manifest::parse;
+
+    #[test]
+    fn what_others_need_comes_first_and_pods_come_last() {
+        let text = ["Deployment", "NetworkPolicy", "CustomResourceDefinition", "Pod", "Namespace", "ServiceAccount"]
+            .map(|kind| format!("apiVersion: x/v1\nkind: {kind}\nmetadata: {{name: a}}\n"))
+            .join("---\n");
+        let objects = parse("test.yaml", &text).unwrap();
+        let order: Vec<_> = ranked(&objects).into_values().flatten().map(describe).collect();
+        let expected = [
+            "Namespace a",
+            "CustomResourceDefinition a",
+            "NetworkPolicy a",
+            "ServiceAccount a",
+            "Deployment a",
+            "Pod a",
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn only_errors_that_pass_are_tried_again() {
+        let error = |code, message: &str| {
+            kube::Error::Api(Box::new(kube::core::Status { code, message: message.to_owned(), ..Default::default() }))
+        };
+        assert!(passing(&error(500, "Internal error occurred: failed calling webhook \"x\": connection refused")));
+        assert!(passing(&error(503, "")));
+        assert!(!passing(&error(403, "forbidden")));
+        assert!(!passing(&error(422, "Installation is invalid")));
+        assert!(!passing(&error(500, "etcd is corrupt")));
+    }
+}

@@ -1,0 +1,342 @@
+//! Minikube as a child process: the start command, its events, and whether a profile exists.
+//!
+//! `minikube start -o json` writes one CloudEvent per line. A start that goes well emits warnings and even `error`
+//! events (no way to a registry, run as root), so the exit code alone says whether it went well; the events only tell
+//! a person what is happening.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::process::{Child, Environment, ProcessError};
+use crate::base::{Event, Reporter};
+
+/// Exit code of Minikube when the profile does not exist (`reason.ExGuestNotFound`).
+const PROFILE_NOT_FOUND: i32 = 85;
+/// `minikube status` adds 1, 2 and 4 for host, cluster and Kubernetes not running: answers, not failures.
+const STATUS_BITS: std::ops::RangeInclusive<i32> = 1..=7;
+/// `status` only asks Docker and the API server.
+const STATUS_DEADLINE: Duration = Duration::from_secs(60);
+/// Stopping and deleting took 6 s and 4 s on two cores; a swapping laptop takes longer.
+const STOP_DEADLINE: Duration = Duration::from_secs(180);
+
+/// What a healthy offline start says although nothing is wrong.
+const HARMLESS: [&str; 9] = [
+    "trouble accessing https://registry.k8s.io",
+    "may need to configure a proxy",
+    "should not be used with root privileges",
+    "running minikube within a VM",
+    "/docs/reference/drivers/none/",
+    "you will need to provide your own CNI",
+    "validations when --force is supplied",
+    "Unable to find image",
+    "Failing to connect to https://registry.k8s.io",
+];
+
+/// What the node is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Kubernetes version with its `v`.
+    pub kubernetes_version: String,
+    /// The node's base image, by tag: a digest would be looked up in a registry.
+    pub base_image: String,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Range of pod addresses; Calico's pool must lie inside it.
+    pub pod_cidr: String,
+    /// Further arguments that a person asked for, such as `--force` for root.
+    pub extra: Vec<String>,
+}
+
+/// How a profile's parts are doing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProfileStatus {
+    /// The container: `Running`, `Stopped`, `Nonexistent`.
+    pub host: String,
+    /// The kubelet.
+    #[serde(default)]
+    pub kubelet: String,
+    /// The API server.
+    #[serde(default, rename = "APIServer")]
+    pub api_server: String,
+}
+
+impl ProfileStatus {
+    /// Whether the node and its API server run.
+    pub fn running(&self) -> bool {
+        self.host == "Running" && self.api_server == "Running"
+    }
+}
+
+/// Minikube did not do what it was asked.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum MinikubeError {
+    /// The start failed; its own events say more than its stderr.
+    #[error("Minikube could not start the profile `{profile}`: expected exit code 0{}", listed(.reported))]
+    #[diagnostic(
+        code(minikube::start),
+        help(
+            "type `ztlab doctor`; when it finds nothing, `minikube logs -p {profile}`, and `ztlab uninstall` before another try"
+        )
+    )]
+    Start {
+        /// The profile.
+        profile: String,
+        /// Its error events.
+        reported: Vec<String>,
+        /// The exit code and the end of stderr.
+        #[source]
+        source: ProcessError,
+    },
+    /// Another command failed.
+    #[error("Minikube could not {action} the profile `{profile}`")]
+    #[diagnostic(code(minikube::command), help("type `minikube {action} -p {profile}` to see what it says"))]
+    Command {
+        /// The subcommand.
+        action: &'static str,
+        /// The profile.
+        profile: String,
+        /// The exit code and the end of stderr.
+        #[source]
+        source: ProcessError,
+    },
+    /// `minikube status` wrote something else than JSON.
+    #[error("cannot read what `minikube status -p {profile} -o json` wrote: expected a JSON object, found `{found}`")]
+    #[diagnostic(code(minikube::status), help("type `minikube status -p {profile}`"))]
+    Status {
+        /// The profile.
+        profile: String,
+        /// The beginning of what it wrote.
+        found: String,
+        /// The parser's reason.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+fn listed(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("; it reported:\n  {}", lines.join("\n  ")) }
+}
+
+/// One profile of one Minikube binary.
+#[derive(Debug, Clone)]
+pub struct Minikube {
+    program: PathBuf,
+    environment: Environment,
+    profile: String,
+}
+
+impl Minikube {
+    /// Takes the binary and a scrubbed environment that says where Minikube keeps its files (`MINIKUBE_HOME`).
+    pub fn new(program: impl Into<PathBuf>, environment: Environment, profile: impl Into<String>) -> Self {
+        // Styled output is emoji and colours in the middle of messages.
+        let environment = environment.with("MINIKUBE_IN_STYLE", "false");
+        Self { program: program.into(), environment, profile: profile.into() }
+    }
+
+    /// The profile's name, which is also the node's container and the kubeconfig context.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// Starts or resumes the profile; repeatable. What Minikube is busy with goes to the reporter as `step`'s wait.
+    ///
+    /// # Errors
+    /// When Minikube ends with another code than 0, with the errors that it reported.
+    pub async fn start(
+        &self,
+        options: &StartOptions,
+        deadline: Duration,
+        step: &'static str,
+        reporter: &dyn Reporter,
+    ) -> Result<(), MinikubeError> {
+        let child = self.child(deadline).arguments(start_arguments(&self.profile, options));
+        let mut errors = Vec::new();
+        let outcome = child
+            .run_lines(&mut |line| match parse_event(line) {
+                Some(MinikubeEvent::Step(on)) => reporter.report(Event::StepWaiting { step, on }),
+                Some(MinikubeEvent::Warning(text)) => {
+                    reporter.report(Event::Warning { text: format!("minikube: {text}") })
+                }
+                Some(MinikubeEvent::Error(text)) => errors.push(text),
+                None => {}
+            })
+            .await;
+        outcome.map(|_| ()).map_err(|source| MinikubeError::Start {
+            profile: self.profile.clone(),
+            reported: errors,
+            source,
+        })
+    }
+
+    /// How the profile is doing, or `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// When Minikube cannot be run or writes no JSON.
+    pub async fn status(&self) -> Result<Option<ProfileStatus>, MinikubeError> {
+        let child = self.child(STATUS_DEADLINE).arguments(["status", "-p", &self.profile, "-o", "json"]);
+        let child = STATUS_BITS.chain([PROFILE_NOT_FOUND]).fold(child, Child::accept);
+        let output = child.run().await.map_err(|source| self.failed("status", source))?;
+        if output.code == PROFILE_NOT_FOUND {
+            return Ok(None);
+        }
+        let text = output.text();
+        serde_json::from_str(text.trim()).map(Some).map_err(|source| MinikubeError::Status {
+            profile: self.profile.clone(),
+            found: text.trim().chars().take(200).collect(),
+            source,
+        })
+    }
+
+    /// Stops the node; its state stays.
+    ///
+    /// # Errors
+    /// When Minikube fails.
+    pub async fn stop(&self) -> Result<(), MinikubeError> {
+        self.plain("stop").await
+    }
+
+    /// Deletes the profile with its node; succeeds when there is none.
+    ///
+    /// # Errors
+    /// When Minikube fails.
+    pub async fn delete(&self) -> Result<(), MinikubeError> {
+        self.plain("delete").await
+    }
+
+    async fn plain(&self, action: &'static str) -> Result<(), MinikubeError> {
+        let child = self.child(STOP_DEADLINE).arguments([action, "-p", &self.profile]);
+        child.run().await.map(|_| ()).map_err(|source| self.failed(action, source))
+    }
+
+    fn child(&self, deadline: Duration) -> Child {
+        Child::new(&self.program, &self.environment, deadline)
+    }
+
+    fn failed(&self, action: &'static str, source: ProcessError) -> MinikubeError {
+        MinikubeError::Command { action, profile: self.profile.clone(), source }
+    }
+}
+
+/// The arguments of an offline start.
+///
+/// `--preload=false`: Minikube's own image archive is used only with some storage drivers of Docker, so it cannot be
+/// relied on. `--network-plugin=cni` beside `--cni=false`: without it the bridge that the base image ships stays
+/// active and hands CoreDNS an address that Calico does not know.
+pub fn start_arguments(profile: &str, options: &StartOptions) -> Vec<String> {
+    let mut arguments: Vec<String> = ["start", "-p", profile].map(str::to_owned).into();
+    arguments.extend([
+        "--driver=docker".to_owned(),
+        "--container-runtime=docker".to_owned(),
+        format!("--kubernetes-version={}", options.kubernetes_version),
+        format!("--base-image={}", options.base_image),
+        "--preload=false".to_owned(),
+        "--cni=false".to_owned(),
+        "--network-plugin=cni".to_owned(),
+        format!("--memory={}", options.memory),
+        format!("--cpus={}", options.cpus),
+        format!("--extra-config=kubeadm.pod-network-cidr={}", options.pod_cidr),
+        "--interactive=false".to_owned(),
+        "-o".to_owned(),
+        "json".to_owned(),
+    ]);
+    arguments.extend(options.extra.iter().cloned());
+    arguments
+}
+
+/// What one line of `minikube start -o json` means to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MinikubeEvent {
+    /// It is busy with something.
+    Step(String),
+    /// A warning that is not one of the harmless ones.
+    Warning(String),
+    /// An error event; only a failed start shows it.
+    Error(String),
+}
+
+/// Reads one line; `None` for what nobody needs to see and for lines that are not events.
+pub fn parse_event(line: &str) -> Option<MinikubeEvent> {
+    #[derive(Deserialize)]
+    struct CloudEvent {
+        r#type: String,
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    struct Data {
+        #[serde(default)]
+        message: String,
+        #[serde(default)]
+        advice: String,
+        #[serde(default)]
+        currentstep: String,
+        #[serde(default)]
+        totalsteps: String,
+    }
+    let CloudEvent { r#type, data } = serde_json::from_str(line).ok()?;
+    let message = data.message.trim().to_owned();
+    if message.is_empty() || HARMLESS.iter().any(|known| message.contains(known)) {
+        return None;
+    }
+    match r#type.strip_prefix("io.k8s.sigs.minikube.")? {
+        "step" => Some(MinikubeEvent::Step(format!("{message} ({}/{})", data.currentstep, data.totalsteps))),
+        "warning" => Some(MinikubeEvent::Warning(message)),
+        "error" if data.advice.trim().is_empty() => Some(MinikubeEvent::Error(message)),
+        "error" => Some(MinikubeEvent::Error(format!("{message} ({})", data.advice.trim()))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDED: &str = include_str!("../../tests/fixtures/recorded/minikube-start-events.jsonl");
+
+    fn options() -> StartOptions {
+        StartOptions {
+            kubernetes_version: "v1.28.3".to_owned(),
+            base_image: "gcr.io/k8s-minikube/kicbase:v0.0.42".to_owned(),
+            memory: 6144,
+            cpus: 4,
+            pod_cidr: "10.244.0.0/16".to_owned(),
+            extra: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_start_command_is_the_one_that_was_seen_to_work_offline() {
+        assert_eq!(
+            start_arguments("P", &options()).join(" "),
+            "start -p P --driver=docker --container-runtime=docker --kubernetes-version=v1.28.3 \
+             --base-image=gcr.io/k8s-minikube/kicbase:v0.0.42 --preload=false --cni=false --network-plugin=cni \
+             --memory=6144 --cpus=4 --extra-config=kubeadm.pod-network-cidr=10.244.0.0/16 --interactive=false -o json"
+        );
+    }
+
+    #[test]
+    fn a_healthy_start_shows_steps_and_neither_warnings_nor_errors() {
+        let events: Vec<_> = RECORDED.lines().filter_map(parse_event).collect();
+        assert!(events.iter().all(|event| matches!(event, MinikubeEvent::Step(_))), "{events:#?}");
+        assert!(events.contains(&MinikubeEvent::Step("Booting up control plane ... (13/19)".to_owned())));
+    }
+
+    #[test]
+    fn an_unknown_error_is_kept_with_its_advice() {
+        let line = r#"{"type":"io.k8s.sigs.minikube.error","data":{"message":"no space","advice":"free some","exitcode":"26"}}"#;
+        assert_eq!(parse_event(line), Some(MinikubeEvent::Error("no space (free some)".to_owned())));
+        assert_eq!(parse_event("! plain text"), None);
+    }
+
+    #[test]
+    fn a_status_says_whether_the_node_runs() {
+        let text = r#"{"Name":"ztlab","Host":"Running","Kubelet":"Running","APIServer":"Stopped","Kubeconfig":"Configured","Worker":false}"#;
+        let status: ProfileStatus = serde_json::from_str(text).unwrap();
+        assert!(!status.running());
+        assert!(ProfileStatus { api_server: "Running".to_owned(), ..status }.running());
+    }
+}

@@ -1,0 +1,21 @@
+//! Talks to a cluster: Minikube, the API server, pods. Knows no store and no lock.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`process`] | a child process: arguments, scrubbed environment, deadline, the end of its stderr |
+//! | [`minikube`] | start, status, stop and delete of a profile; its events in our words |
+//! | [`client`] | a connection to the API server that a kubeconfig names |
+//! | [`manifest`] | YAML text into objects, and the images that they ask for (pure) |
+//! | [`apply`] | server-side apply and removal, with one field manager |
+//! | [`wait`] | gates with a deadline, and why one did not open |
+//! | [`exec`] | a command inside a pod |
+//! | [`forward`] | a loopback port into a pod |
+
+pub mod apply;
+pub mod client;
+pub mod exec;
+pub mod forward;
+pub mod manifest;
+pub mod minikube;
+pub mod process;
+pub mod wait;
