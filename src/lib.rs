@@ -11,6 +11,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`verb`] | one file a verb: glue only, returns an outcome value |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
@@ -18,3 +19,4 @@
 pub mod base;
 pub mod cluster;
 pub mod image;
+pub mod verb;

@@ -1,0 +1,35 @@
+//! One file a verb: glue between the rooms below. A verb takes the context and its request, returns an outcome
+//! that can be serialized, and prints nothing.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use crate::base::Reporter;
+
+/// What every verb works with. Made once, from arguments, environment and the user's configuration.
+#[derive(Clone)]
+pub struct Context {
+    /// The lab's folder: it holds `lock/`, `manifests/`, `istio/`, `app/`.
+    pub lab: PathBuf,
+    /// The store's folder.
+    pub store: PathBuf,
+    /// Whether sockets to the outside are forbidden.
+    pub offline: bool,
+    /// FROM → TO; the first that matches wins.
+    pub mirrors: Vec<(String, String)>,
+    /// The environment of this process: for registry credentials and for children, who get a scrubbed copy.
+    pub environment: BTreeMap<String, String>,
+    /// Who hears what happens.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl Context {
+    /// `lock/ztlab.toml` of the lab.
+    pub fn intent_path(&self) -> PathBuf {
+        self.lab.join("lock/ztlab.toml")
+    }
+
+    /// `lock/ztlab.lock` of the lab.
+    pub fn lock_path(&self) -> PathBuf {
+        self.lab.join("lock/ztlab.lock")
+    }
+}
