@@ -13,10 +13,12 @@
 //! |---|---|
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
+//! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
 pub mod cluster;
 pub mod image;
+pub mod node;
 pub mod verb;
