@@ -1,0 +1,72 @@
+package install
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+const metadataPrefix = "meshConfig.defaultConfig.proxyMetadata."
+
+// Settings is what --set decides.
+type Settings struct {
+	Hub           string
+	Tag           string
+	PullPolicy    string
+	ProxyMetadata map[string]string
+	// given has each key as it was written; the final state keeps it.
+	given map[string]string
+}
+
+// KnownKeys are the only keys of --set, each with what it does. The real istioctl knows hundreds: an unknown one is an
+// error here, so that a change of the product's arguments is noticed instead of having no effect.
+var KnownKeys = map[string]string{
+	"profile":                       "must be demo, the only profile of the stand-in",
+	"hub":                           "registry and folder of the images",
+	"tag":                           "tag of the images",
+	"values.global.imagePullPolicy": "pull policy of all images",
+	metadataPrefix + "NAME":         "a variable in the environment of every proxy",
+}
+
+// ParseSettings reads the values of --set.
+func ParseSettings(assignments []string) (Settings, error) {
+	settings := Settings{
+		Hub: "docker.io/istio", Tag: "1.20.0", ProxyMetadata: map[string]string{}, given: map[string]string{},
+	}
+	profile := ""
+	for _, assignment := range assignments {
+		key, value, complete := strings.Cut(assignment, "=")
+		if !complete {
+			return Settings{}, fmt.Errorf("--set %s: want KEY=VALUE", assignment)
+		}
+		settings.given[key] = value
+		name, isMetadata := strings.CutPrefix(key, metadataPrefix)
+		switch {
+		case isMetadata && name != "":
+			settings.ProxyMetadata[name] = value
+		case key == "profile":
+			profile = value
+		case key == "hub":
+			settings.Hub = value
+		case key == "tag":
+			settings.Tag = value
+		case key == "values.global.imagePullPolicy":
+			settings.PullPolicy = value
+		default:
+			return Settings{}, fmt.Errorf("--set %s: the stand-in does not know this key; it knows %s", key, knownKeys())
+		}
+	}
+	if profile != "demo" {
+		return Settings{}, fmt.Errorf("profile %q: the stand-in has the profile demo only; use --set profile=demo", profile)
+	}
+	return settings, nil
+}
+
+func knownKeys() string {
+	keys := []string{}
+	for key := range KnownKeys {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return strings.Join(keys, ", ")
+}
