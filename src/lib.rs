@@ -13,12 +13,24 @@
 //! |---|---|
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
+//! | [`resolve`] | version, tag or path → address, size, digest |
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
+//! | [`fetch`] | the only sockets to the outside: scheduler, attempt, retry, mirrors; the offline switch |
+//! | [`plan`] | what is there, what is missing; [`plan::Complete`] |
+//! | [`store`] | blobs under their digests, an OCI image layout |
+//! | [`lockfile`] | text ↔ [`lockfile::Lock`]: parse, canonical write, check |
+//! | [`intent`] | what a person asks for |
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
 pub mod cluster;
+pub mod fetch;
 pub mod image;
+pub mod intent;
+pub mod lockfile;
 pub mod node;
+pub mod plan;
+pub mod resolve;
+pub mod store;
 pub mod verb;

@@ -90,7 +90,7 @@ impl fmt::Debug for Digest {
 }
 
 /// Digests a stream, piece by piece.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Hasher(Sha256);
 
 impl Hasher {

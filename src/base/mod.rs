@@ -2,6 +2,7 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod expected;
 pub mod file;
 pub mod platform;
 pub mod reference;
@@ -10,6 +11,7 @@ pub mod size;
 
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
+pub use expected::Expected;
 pub use platform::Platform;
 pub use reference::normalize_reference;
 pub use report::{Event, Reporter};

@@ -1,6 +1,9 @@
 //! What the library tells while it works. It never prints: a [`Reporter`] decides who hears it.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use serde::Serialize;
 
@@ -79,6 +82,12 @@ pub enum Event {
 pub trait Reporter: Send + Sync {
     /// Takes one event.
     fn report(&self, event: Event);
+}
+
+/// A handle for a new transfer, unique within this process.
+pub fn next_transfer_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Hears nothing.

@@ -1,0 +1,317 @@
+//! One request. Everything that must hold for every request to the outside is here, below everybody.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use oci_client::Reference;
+use reqwest::{
+    StatusCode,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use crate::base::Reporter;
+
+use super::{
+    FetchError, RetryPolicy,
+    retry::{self, Backoff},
+    source::{Location, Mirrors, Part, shown},
+    token::Tokens,
+};
+
+/// Told to every server.
+pub(super) const USER_AGENT: &str = concat!("ztlab/", env!("CARGO_PKG_VERSION"));
+/// As browsers and curl have it, about: more is a loop.
+const MAX_REDIRECTS: usize = 10;
+/// A document that is read into memory; the largest index pages of PyPI have a few megabytes.
+const MAX_DOCUMENT: u64 = 32 * 1024 * 1024;
+
+/// What a person can set about the network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// No request leaves.
+    pub offline: bool,
+    /// Other places for upstream's bytes.
+    pub mirrors: Mirrors,
+    /// Requests to one host at a time.
+    pub per_host: usize,
+    /// How long a connection may be silent.
+    pub idle_timeout: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            offline: false,
+            mirrors: Mirrors::default(),
+            per_host: 8,
+            // A registry that is busy with a cold blob may take ten seconds to the first byte.
+            idle_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(15),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// The way out. One per run, shared by everything that asks the network.
+pub struct Client {
+    http: reqwest::Client,
+    network: Network,
+    tokens: Tokens,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    reporter: Arc<dyn Reporter>,
+    requests: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// A small answer, read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The body.
+    pub bytes: Vec<u8>,
+    /// What the server calls it.
+    pub media_type: Option<String>,
+}
+
+/// A successful answer whose body is still to come. Holds its place among the host's requests.
+pub(super) struct Answer {
+    pub(super) response: reqwest::Response,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Client {
+    /// Makes a client; opens no connection.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(network: Network, reporter: Arc<dyn Reporter>) -> Result<Self, FetchError> {
+        let mirrors = network.mirrors.clone();
+        // `reqwest` drops credentials when the host changes; what it does not know is our rule for plain HTTP.
+        let policy = redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > MAX_REDIRECTS {
+                return attempt.error("too many redirects");
+            }
+            if attempt.url().scheme() == "http" && !mirrors.allows_plain_http(attempt.url()) {
+                return attempt.error("redirected to plain HTTP");
+            }
+            attempt.follow()
+        });
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(network.connect_timeout)
+            .redirect(policy)
+            .referer(false)
+            .build()
+            .map_err(|source| FetchError::Connect { url: "any address".to_owned(), source })?;
+        Ok(Self {
+            http,
+            network,
+            tokens: Tokens::default(),
+            hosts: Mutex::default(),
+            reporter,
+            requests: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// How many requests were sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the offline switch refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Who hears what happens here.
+    pub fn reporter(&self) -> &dyn Reporter {
+        self.reporter.as_ref()
+    }
+
+    /// The same, for a blocking task that outlives the borrow.
+    pub fn shared_reporter(&self) -> Arc<dyn Reporter> {
+        Arc::clone(&self.reporter)
+    }
+
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where a file is, mirrors applied.
+    ///
+    /// # Errors
+    /// When the text is no address.
+    pub fn file_locations(&self, url: &str) -> Result<Vec<Location>, FetchError> {
+        self.network.mirrors.file(url)
+    }
+
+    /// Where a manifest or index is, mirrors applied. `name` is a tag or a digest.
+    ///
+    /// # Errors
+    /// When the text is no image reference.
+    pub fn manifest_locations(&self, reference: &str, name: &str) -> Result<Vec<Location>, FetchError> {
+        self.network.mirrors.registry(&parse_reference(reference)?, Part::Manifest(name))
+    }
+
+    /// Where a config or layer is, mirrors applied.
+    ///
+    /// # Errors
+    /// When the text is no image reference.
+    pub fn blob_locations(&self, reference: &str, digest: &str) -> Result<Vec<Location>, FetchError> {
+        self.network.mirrors.registry(&parse_reference(reference)?, Part::Blob(digest))
+    }
+
+    /// Gets a small document: the first of these places that has it.
+    ///
+    /// # Errors
+    /// The last place's failure, after retries.
+    pub async fn document(&self, locations: &[Location]) -> Result<Document, FetchError> {
+        let mut last = None;
+        for location in locations {
+            let mut backoff = Backoff::new(&self.network.retry);
+            loop {
+                match self.one_document(location).await {
+                    Ok(document) => return Ok(document),
+                    Err(error) => match backoff.next(&error, 0) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => {
+                            last = Some(error);
+                            break;
+                        }
+                    },
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| FetchError::Address { text: String::new(), problem: "there is none".to_owned() }))
+    }
+
+    async fn one_document(&self, location: &Location) -> Result<Document, FetchError> {
+        let mut answer = self.send(location, &HeaderMap::new()).await?;
+        let media_type = content_type(answer.response.headers());
+        if media_type.as_deref() == Some("text/html") {
+            return Err(FetchError::Html { url: location.shown(), expected: "a document".to_owned() });
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk(&mut answer, location, bytes.len() as u64).await? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 > MAX_DOCUMENT {
+                return Err(FetchError::TooLong { url: location.shown(), limit: MAX_DOCUMENT });
+            }
+        }
+        Ok(Document { bytes, media_type })
+    }
+
+    /// Sends a GET and returns a 2xx answer.
+    pub(super) async fn send(&self, location: &Location, headers: &HeaderMap) -> Result<Answer, FetchError> {
+        let url = location.shown();
+        if self.network.offline {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(FetchError::Offline { url });
+        }
+        if location.url.scheme() == "http" && !self.network.mirrors.allows_plain_http(&location.url) {
+            return Err(FetchError::PlainHttp { url });
+        }
+        let place = self.place(&location.url).await;
+        let mut token = match &location.scope {
+            Some(scope) => self.tokens.get(scope).await,
+            None => None,
+        };
+        let mut response = self.send_once(location, headers, token.as_deref()).await?;
+        if let (StatusCode::UNAUTHORIZED, Some(scope)) = (response.status(), &location.scope) {
+            let plain_http = location.url.scheme() == "http";
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            token = self.tokens.renew(scope, plain_http, token.as_deref(), self.network.idle_timeout).await?;
+            if token.is_some() {
+                response = self.send_once(location, headers, token.as_deref()).await?;
+            }
+        }
+        let status = response.status();
+        if !status.is_success() {
+            let retry_after = retry::retry_after(response.headers().get(RETRY_AFTER));
+            return Err(FetchError::Status { url: shown(response.url()), status, retry_after });
+        }
+        Ok(Answer { response, _place: place })
+    }
+
+    /// The next piece of a body; silence is an error.
+    pub(super) async fn chunk(
+        &self,
+        answer: &mut Answer,
+        location: &Location,
+        received: u64,
+    ) -> Result<Option<bytes::Bytes>, FetchError> {
+        let limit = self.network.idle_timeout;
+        match tokio::time::timeout(limit, answer.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(source)) => {
+                Err(FetchError::Interrupted { url: location.shown(), received, source: source.without_url() })
+            }
+            Err(_) => Err(FetchError::Stalled { url: location.shown(), seconds: limit.as_secs(), received }),
+        }
+    }
+
+    async fn send_once(
+        &self,
+        location: &Location,
+        headers: &HeaderMap,
+        token: Option<&str>,
+    ) -> Result<reqwest::Response, FetchError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut request = self.http.get(location.url.clone()).headers(headers.clone());
+        if let Some(accept) = location.accept {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let limit = self.network.idle_timeout;
+        let url = location.shown();
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(source)) => Err(FetchError::Connect { url, source: source.without_url() }),
+            Err(_) => Err(FetchError::Stalled { url, seconds: limit.as_secs(), received: 0 }),
+        }
+    }
+
+    /// A place among the requests to this host.
+    async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
+        let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let semaphore = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            let places = self.network.per_host.max(1);
+            Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(places))))
+        };
+        // The semaphore is never closed, so this loop runs once.
+        loop {
+            if let Ok(place) = Arc::clone(&semaphore).acquire_owned().await {
+                return place;
+            }
+        }
+    }
+}
+
+/// The media type without its parameters.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn parse_reference(text: &str) -> Result<Reference, FetchError> {
+    text.parse().map_err(|error: oci_client::ParseError| FetchError::Address {
+        text: text.to_owned(),
+        problem: error.to_string(),
+    })
+}

@@ -1,0 +1,36 @@
+//! The only code with sockets to the outside. Brings blobs into the store, and small documents to `resolve`.
+//!
+//! ```text
+//! schedule   all missing blobs of all artifacts, largest first, `jobs` at once
+//!   └─ blob      one blob: its sources in turn; waits while another process brings it
+//!        └─ retry     which failures are worth another attempt, and when
+//!             └─ attempt   one GET into the store: stall, range, length, HTML page
+//!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
+//! source     upstream's names → addresses, mirrors applied
+//! local      another store's folder as a source
+//! ```
+//!
+//! What always holds: no request leaves when the client is offline; credentials go to the host that asked for
+//! them and to no other; bytes get a name in the store only after their digest was checked. Dropping any
+//! future here is safe: partial files stay for the next run.
+
+mod attempt;
+mod blob;
+mod client;
+mod error;
+mod local;
+mod members;
+mod retry;
+mod schedule;
+mod source;
+mod token;
+
+pub use blob::Wanted;
+pub(crate) use blob::blocking;
+pub use client::{Client, Document, Network};
+pub use error::FetchError;
+pub use local::copy_from;
+pub use members::extract_members;
+pub use retry::RetryPolicy;
+pub use schedule::{BlobError, Failure, fetch_all};
+pub use source::{Location, Mirror, MirrorError, Mirrors};

@@ -1,0 +1,162 @@
+//! The lock that an intent asks for, still without digests, and what an older lock can give it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    base::{Digest, Platform},
+    intent::{AppRequest, Intent, IntentError, for_platform, names_platform},
+};
+
+use super::{AppEntry, FileEntry, ImageEntry, Lock, ManifestEntry, MemberPin, ToolEntry, ToolPin, WheelEntry};
+
+/// Turns an intent into a lock that names everything and pins nothing.
+///
+/// # Errors
+/// When a template names an unknown version, or a file's address has no single platform.
+pub fn request(intent: &Intent) -> Result<Lock, IntentError> {
+    let mut lock = Lock {
+        name: intent.name.clone(),
+        host: sorted(&intent.host),
+        node: sorted(&intent.node),
+        version: intent.version.clone(),
+        ..Lock::default()
+    };
+    for (name, tool) in &intent.tool {
+        let want = intent.fill(&format!("tool.{name}"), &tool.url)?;
+        let platforms = lock.platforms(tool.platform).iter().map(|platform| (*platform, unpinned_tool(&want, *platform)));
+        let platforms = platforms.collect();
+        let entry = ToolEntry { want, side: tool.platform, member: tool.member.clone(), platforms };
+        lock.tool.insert(name.clone(), entry);
+    }
+    for (name, file) in &intent.file {
+        let want = one_address(intent, &format!("file.{name}"), &file.url)?;
+        let unpinned = |path: &String| MemberPin { path: path.clone(), digest: None, size: None };
+        let member = file.member.iter().map(|(member, path)| (member.clone(), unpinned(path))).collect();
+        lock.file.insert(name.clone(), FileEntry { want, digest: None, size: None, member });
+    }
+    for (name, manifest) in &intent.manifest {
+        let want = one_address(intent, &format!("manifest.{name}"), &manifest.url)?;
+        lock.manifest.insert(name.clone(), ManifestEntry { want, digest: None, size: None });
+    }
+    for (name, image) in &intent.image {
+        let want = full_reference(intent, &format!("image.{name}"), &image.reference)?;
+        let entry = ImageEntry { want, index: None, platforms: BTreeMap::new(), hints: BTreeMap::new() };
+        lock.image.insert(name.clone(), entry);
+    }
+    for (name, wheel) in &intent.wheel {
+        let want = format!("{name}=={} python {}", wheel.version, wheel.python);
+        lock.wheel.insert(name.clone(), WheelEntry { want, platforms: BTreeMap::new() });
+    }
+    for (name, app) in &intent.app {
+        let reference = full_reference(intent, &format!("app.{name}"), &app.reference)?;
+        let request = AppRequest { reference, ..app.clone() };
+        lock.app.insert(name.clone(), AppEntry { request, source: None, platforms: BTreeMap::new() });
+    }
+    Ok(lock)
+}
+
+/// Gives the entries of `new` the pins of `old` where the request is still the same.
+///
+/// `sources` are the tree hashes of the apps' files as they are now: they go into the new lock. An app
+/// keeps its image only when nothing that goes into it changed.
+pub fn carry_over(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>) {
+    for (name, entry) in &mut new.tool {
+        let kept = old.tool.get(name).filter(|kept| kept.want == entry.want && kept.member == entry.member);
+        let Some(kept) = kept.filter(|kept| kept.side == entry.side) else { continue };
+        for (platform, pin) in &mut entry.platforms {
+            if let Some(kept) = kept.platforms.get(platform) {
+                *pin = kept.clone();
+            }
+        }
+    }
+    for (name, entry) in &mut new.file {
+        let Some(kept) = old.file.get(name).filter(|kept| kept.want == entry.want) else { continue };
+        (entry.digest, entry.size) = (kept.digest, kept.size);
+        for (member_name, member) in &mut entry.member {
+            if let Some(kept) = kept.member.get(member_name).filter(|kept| kept.path == member.path) {
+                *member = kept.clone();
+            }
+        }
+    }
+    for (name, entry) in &mut new.manifest {
+        if let Some(kept) = old.manifest.get(name).filter(|kept| kept.want == entry.want) {
+            *entry = kept.clone();
+        }
+    }
+    for (name, entry) in &mut new.image {
+        if let Some(kept) = old.image.get(name).filter(|kept| kept.want == entry.want) {
+            *entry = kept.clone();
+            entry.platforms.retain(|platform, _| new.node.contains(platform));
+            entry.hints.retain(|platform, _| new.node.contains(platform));
+        }
+    }
+    for (name, entry) in &mut new.wheel {
+        if let Some(kept) = old.wheel.get(name).filter(|kept| kept.want == entry.want) {
+            *entry = kept.clone();
+            entry.platforms.retain(|platform, _| new.node.contains(platform));
+        }
+    }
+    carry_over_apps(new, old, sources);
+}
+
+fn carry_over_apps(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>) {
+    let mut apps = std::mem::take(&mut new.app);
+    for (name, entry) in &mut apps {
+        entry.source = sources.get(name).copied();
+        let Some(kept) = old.app.get(name) else { continue };
+        if kept.request != entry.request || kept.source != entry.source || entry.source.is_none() {
+            continue;
+        }
+        let base = entry.request.base.trim_start_matches("image.");
+        let same_base = old.image.get(base).is_some_and(|image| new.image.get(base) == Some(image));
+        let same_wheels = entry.request.wheels.iter().all(|wheel| old.wheel.get(wheel) == new.wheel.get(wheel));
+        if same_base && same_wheels {
+            entry.platforms = kept.platforms.clone();
+            entry.platforms.retain(|platform, _| new.node.contains(platform));
+        }
+    }
+    new.app = apps;
+}
+
+fn unpinned_tool(want: &str, platform: Platform) -> ToolPin {
+    ToolPin { url: for_platform(want, platform), digest: None, size: None, program: None }
+}
+
+/// A file has one address. `{os}` and `{arch}` are welcome while the lab has one host platform.
+fn one_address(intent: &Intent, entry: &str, template: &str) -> Result<String, IntentError> {
+    let filled = intent.fill(entry, template)?;
+    match (names_platform(&filled), intent.host.as_slice()) {
+        (false, _) => Ok(filled),
+        (true, [only]) => Ok(for_platform(&filled, *only)),
+        (true, hosts) => Err(IntentError::Entry {
+            entry: entry.to_owned(),
+            problem: format!(
+                "its address names {{os}} or {{arch}}, and the lab has {} host platforms: write one entry per platform",
+                hosts.len()
+            ),
+        }),
+    }
+}
+
+/// An image's name must say its registry and its tag: short names mean different things to different runtimes.
+fn full_reference(intent: &Intent, entry: &str, template: &str) -> Result<String, IntentError> {
+    let reference = intent.fill(entry, template)?;
+    let problem = |problem: String| IntentError::Entry { entry: entry.to_owned(), problem };
+    let Some((registry, path)) = reference.split_once('/') else {
+        return Err(problem(format!("`{reference}` names no registry (write `docker.io/library/{reference}`)")));
+    };
+    if !(registry.contains('.') || registry.contains(':') || registry == "localhost") {
+        return Err(problem(format!("`{reference}` names no registry (write `docker.io/{reference}`)")));
+    }
+    if !path.contains(':') && !path.contains('@') {
+        return Err(problem(format!("`{reference}` has no tag: what it means would change every day")));
+    }
+    if path.contains('@') {
+        return Err(problem(format!("`{reference}` holds a digest: the intent asks for a tag, the lock has the digest")));
+    }
+    Ok(reference)
+}
+
+fn sorted(platforms: &[Platform]) -> Vec<Platform> {
+    platforms.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+}

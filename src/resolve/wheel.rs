@@ -1,0 +1,201 @@
+//! Python packages: the one file of a version that fits interpreter and platform, by the package index's
+//! JSON pages (PEP 691) and the file names' tags (PEP 425, PEP 600).
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::{
+    base::{Digest, Expected, Platform},
+    lockfile::{Download, WheelEntry},
+};
+
+use super::{ResolveError, Room, file::check};
+
+/// The package index. Mirrors are applied to it like to any address.
+const INDEX: &str = "https://pypi.org/simple/";
+/// PEP 691's media type.
+const JSON: &str = "application/vnd.pypi.simple.v1+json";
+/// Debian 12's C library, which the lab's Python image has: newer `manylinux` tags do not run there.
+const GLIBC_MINOR: u32 = 36;
+
+#[derive(Deserialize)]
+struct Page {
+    files: Vec<PageFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PageFile {
+    filename: String,
+    url: String,
+    #[serde(default)]
+    hashes: Hashes,
+    size: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Hashes {
+    sha256: Option<String>,
+}
+
+impl Room<'_> {
+    pub(super) async fn wheel(self, mut entry: WheelEntry, node: &[Platform]) -> Result<WheelEntry, ResolveError> {
+        let document = |problem: String| ResolveError::Document { name: entry.want.clone(), problem };
+        let request = entry.request().ok_or_else(|| document("expected `NAME==VERSION python X.Y`".to_owned()))?;
+        let page = format!("{INDEX}{}/", normalized(request.name));
+        let locations: Vec<_> =
+            self.client.file_locations(&page)?.into_iter().map(|location| location.accepting(JSON)).collect();
+        let bytes = self.client.document(&locations).await?.bytes;
+        let parsed: Page = serde_json::from_slice(&bytes).map_err(|error| document(error.to_string()))?;
+        let of_version: Vec<PageFile> =
+            parsed.files.into_iter().filter(|file| version_of(&file.filename) == Some(request.version)).collect();
+        let mut platforms = entry.platforms.clone();
+        for platform in node {
+            let known = platforms.get(platform).map_or(Expected::NOTHING, Download::expected);
+            let file = best(&of_version, request.python, *platform).ok_or_else(|| ResolveError::Wheel {
+                want: entry.want.clone(),
+                platform: *platform,
+                present: of_version.iter().map(|file| file.filename.clone()).collect(),
+            })?;
+            platforms.insert(*platform, self.wheel_file(&entry.want, &page, file, known).await?);
+        }
+        entry.platforms = platforms;
+        Ok(entry)
+    }
+
+    async fn wheel_file(
+        self,
+        want: &str,
+        page: &str,
+        file: &PageFile,
+        known: Expected,
+    ) -> Result<Download, ResolveError> {
+        let document = |problem: String| ResolveError::Document { name: want.to_owned(), problem };
+        // Relative addresses are relative to the real page: the lock names upstream, not a mirror.
+        let url = Url::parse(page).and_then(|page| page.join(&file.url)).map_err(|error| document(error.to_string()))?;
+        let digest = match &file.hashes.sha256 {
+            Some(hex) => Some(Digest::from_hex(hex).map_err(|error| document(error.to_string()))?),
+            None => None,
+        };
+        let published = Expected { digest, size: file.size };
+        let found = match published.complete() {
+            Some(found) => found,
+            // An old page without sizes: reading the file tells.
+            None => self.download(url.as_str(), published, format!("wheel {}", file.filename)).await?,
+        };
+        check(file.filename.clone(), known, found)?;
+        Ok(Download { url: Some(url.into()), digest: Some(found.digest), size: Some(found.size) })
+    }
+}
+
+/// PEP 503: runs of `-`, `_` and `.` are one `-`.
+fn normalized(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.to_ascii_lowercase().chars() {
+        match character {
+            '-' | '_' | '.' if out.ends_with('-') => {}
+            '-' | '_' | '.' => out.push('-'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The version in `name-version(-build)?-python-abi-platform.whl` (PEP 427).
+fn version_of(filename: &str) -> Option<&str> {
+    let parts: Vec<&str> = filename.strip_suffix(".whl")?.split('-').collect();
+    (5..=6).contains(&parts.len()).then(|| parts[1])
+}
+
+fn best<'files>(files: &'files [PageFile], python: &str, platform: Platform) -> Option<&'files PageFile> {
+    let fitting = files.iter().filter_map(|file| Some((rank(&file.filename, python, platform)?, file)));
+    fitting.max_by(|(one, first), (other, second)| (one, &second.filename).cmp(&(other, &first.filename))).map(|(_, file)| file)
+}
+
+/// How well a file fits; machine code made for exactly this interpreter is best. `None`: not at all.
+fn rank(filename: &str, python: &str, platform: Platform) -> Option<(u32, u32)> {
+    let minor: u32 = python.strip_prefix("3.")?.parse().ok()?;
+    let parts: Vec<&str> = filename.strip_suffix(".whl")?.rsplitn(4, '-').collect();
+    let [platforms, abis, pythons, _] = parts[..] else { return None };
+    let glibc = platforms.split('.').filter_map(|tag| glibc_of(tag, platform)).max();
+    let exact = format!("cp3{minor}");
+    let stable = pythons.split('.').filter_map(|tag| tag.strip_prefix("cp3")?.parse::<u32>().ok());
+    if abis == exact && pythons.split('.').any(|tag| tag == exact) {
+        return Some((3, glibc?));
+    }
+    if abis == "abi3" && stable.into_iter().any(|lowest| lowest <= minor) {
+        return Some((2, glibc?));
+    }
+    let pure = abis == "none" && pythons.split('.').any(|tag| tag == "py3" || tag == format!("py3{minor}"));
+    (pure && platforms == "any").then_some((1, 0))
+}
+
+/// The C library's minor version that a `manylinux` tag asks for, when it runs here.
+fn glibc_of(tag: &str, platform: Platform) -> Option<u32> {
+    let machine = match platform {
+        Platform::LinuxAmd64 => "x86_64",
+        Platform::LinuxArm64 => "aarch64",
+        Platform::DarwinArm64 => return None,
+    };
+    let version = tag.strip_suffix(machine)?.strip_suffix('_')?;
+    let minor = match version {
+        "manylinux1" => 5,
+        "manylinux2010" => 12,
+        "manylinux2014" => 17,
+        other => other.strip_prefix("manylinux_2_")?.parse().ok()?,
+    };
+    (minor <= GLIBC_MINOR).then_some(minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKUPSAFE: [&str; 7] = [
+        "markupsafe-3.0.4-cp312-cp312-macosx_11_0_arm64.whl",
+        "markupsafe-3.0.4-cp312-cp312-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64.whl",
+        "markupsafe-3.0.4-cp312-cp312-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
+        "markupsafe-3.0.4-cp312-cp312-musllinux_1_2_aarch64.whl",
+        "markupsafe-3.0.4-cp313-cp313-manylinux2014_aarch64.whl",
+        "markupsafe-3.0.4-cp313-cp313t-manylinux2014_aarch64.whl",
+        "markupsafe-3.0.4.tar.gz",
+    ];
+
+    fn chosen(names: &[&str], python: &str, platform: Platform) -> Option<String> {
+        let file = |name: &&str| PageFile {
+            filename: (*name).to_owned(),
+            url: String::new(),
+            hashes: Hashes::default(),
+            size: None,
+        };
+        let files: Vec<PageFile> = names.iter().map(file).collect();
+        best(&files, python, platform).map(|file| file.filename.clone())
+    }
+
+    #[test]
+    fn machine_code_is_chosen_for_interpreter_and_platform() {
+        let chosen = |python, platform| chosen(&MARKUPSAFE, python, platform);
+        assert_eq!(chosen("3.12", Platform::LinuxArm64).as_deref(), Some(MARKUPSAFE[1]));
+        assert_eq!(chosen("3.12", Platform::LinuxAmd64).as_deref(), Some(MARKUPSAFE[2]));
+        assert_eq!(chosen("3.13", Platform::LinuxArm64).as_deref(), Some(MARKUPSAFE[4]));
+        assert_eq!(chosen("3.11", Platform::LinuxArm64), None);
+    }
+
+    #[test]
+    fn pure_and_stable_wheels_fit_where_they_may() {
+        let amd = Platform::LinuxAmd64;
+        assert!(chosen(&["flask-3.1.3-py3-none-any.whl"], "3.12", amd).is_some());
+        assert!(chosen(&["six-1.0-py2.py3-none-any.whl"], "3.12", amd).is_some());
+        assert!(chosen(&["a-1.0-cp38-abi3-manylinux_2_28_x86_64.whl"], "3.12", amd).is_some());
+        assert!(chosen(&["a-1.0-cp313-abi3-manylinux_2_28_x86_64.whl"], "3.12", amd).is_none());
+        assert!(chosen(&["a-1.0-cp38-abi3-manylinux_2_39_x86_64.whl"], "3.12", amd).is_none());
+        assert!(chosen(&["a-1.0-py2-none-any.whl"], "3.12", amd).is_none());
+    }
+
+    #[test]
+    fn versions_and_names_are_read() {
+        assert_eq!(version_of("markupsafe-3.0.4-cp312-cp312-win_arm64.whl"), Some("3.0.4"));
+        assert_eq!(version_of("a-1.0-1-py3-none-any.whl"), Some("1.0"));
+        assert_eq!(version_of("a-1.0.tar.gz"), None);
+        assert_eq!(normalized("Zope.Interface__x"), "zope-interface-x");
+    }
+}

@@ -1,0 +1,114 @@
+//! `index.json`: the names under which other tools find the images of the store.
+
+use serde_json::{Value, json};
+
+use crate::base::{Descriptor, Reporter, file};
+
+use super::{Store, StoreError};
+
+/// OCI image-spec v1.1, annotations.md. Skopeo and crane select an image of a layout by it.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image of the store and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// Full reference.
+    pub reference: String,
+    /// The pinned index, or the manifest where upstream published a single one.
+    pub top: Descriptor,
+}
+
+impl Store {
+    /// Gives these images their names in `index.json`, replaces older ones of the same name, and keeps
+    /// those of other labs.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn name_images(&self, images: &[NamedImage], reporter: &dyn Reporter) -> Result<(), StoreError> {
+        let _lock = self.lock("index", reporter)?;
+        let path = self.root.join("index.json");
+        let before = fs_err::read(&path)?;
+        let mut entries = other_entries(&before, images);
+        for image in images {
+            let Some(blob) = self.blob(image.top) else { continue };
+            entries.push(json!({
+                "mediaType": media_type(&blob.read()?),
+                "digest": image.top.digest.to_string(),
+                "size": image.top.size,
+                "annotations": { REF_NAME: image.reference },
+            }));
+        }
+        entries.sort_by_key(|entry| (name(entry).to_owned(), entry["digest"].to_string()));
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": entries,
+        });
+        let after = serde_json::to_vec(&index).map_err(std::io::Error::from)?;
+        if after != before {
+            file::write_atomically(&path, &after)?;
+        }
+        Ok(())
+    }
+}
+
+fn other_entries(index: &[u8], images: &[NamedImage]) -> Vec<Value> {
+    // An index.json that is not JSON names nothing; the blobs are what counts, and it is written anew.
+    let index: Value = serde_json::from_slice(index).unwrap_or_default();
+    let entries = index["manifests"].as_array().cloned().unwrap_or_default();
+    entries.into_iter().filter(|entry| images.iter().all(|image| image.reference != name(entry))).collect()
+}
+
+fn name(entry: &Value) -> &str {
+    entry["annotations"][REF_NAME].as_str().unwrap_or_default()
+}
+
+/// A document's own media type, or the OCI one that its fields imply (the field is optional in OCI 1.0).
+fn media_type(document: &[u8]) -> String {
+    let document: Value = serde_json::from_slice(document).unwrap_or_default();
+    match (document["mediaType"].as_str(), document["manifests"].is_array()) {
+        (Some(media_type), _) => media_type.to_owned(),
+        (None, true) => "application/vnd.oci.image.index.v1+json".to_owned(),
+        (None, false) => "application/vnd.oci.image.manifest.v1+json".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::report::Silent;
+
+    fn named(store: &Store, reference: &str, document: &[u8]) -> NamedImage {
+        NamedImage { reference: reference.to_owned(), top: store.put(document, &Silent).unwrap().descriptor() }
+    }
+
+    #[test]
+    fn names_are_replaced_and_other_labs_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let other = named(&store, "docker.io/other/lab:1", br#"{"layers":[]}"#);
+        let old = named(&store, "docker.io/calico/node:v1", br#"{"manifests":[]}"#);
+        let docker_list = r#"{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
+        let new = named(&store, "docker.io/calico/node:v1", docker_list.as_bytes());
+        store.name_images(&[other.clone(), old], &Silent).unwrap();
+        store.name_images(std::slice::from_ref(&new), &Silent).unwrap();
+        let index: Value = serde_json::from_slice(&fs_err::read(store.root().join("index.json")).unwrap()).unwrap();
+        let entries: Vec<(&str, &str, String)> = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (name(entry), entry["mediaType"].as_str().unwrap(), entry["digest"].as_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                (
+                    "docker.io/calico/node:v1",
+                    "application/vnd.docker.distribution.manifest.list.v2+json",
+                    new.top.digest.to_string()
+                ),
+                ("docker.io/other/lab:1", "application/vnd.oci.image.manifest.v1+json", other.top.digest.to_string()),
+            ]
+        );
+    }
+}
