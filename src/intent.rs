@@ -230,8 +230,9 @@ impl Intent {
         let mut filled = String::with_capacity(template.len());
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) =
-                after.split_once('}').ok_or_else(|| problem(format!("`{template}` has a brace without its partner")))?;
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| problem(format!("`{template}` has a brace without its partner")))?;
             filled.push_str(before);
             match (name, self.version.get(name)) {
                 ("os" | "arch", _) => filled.push_str(&format!("{{{name}}}")),
@@ -277,9 +278,10 @@ impl Intent {
     }
 
     fn check_members(&self) -> Result<(), IntentError> {
-        let files = self.file.iter().flat_map(|(name, file)| {
-            file.member.values().map(move |path| (format!("file.{name}"), path))
-        });
+        let files = self
+            .file
+            .iter()
+            .flat_map(|(name, file)| file.member.values().map(move |path| (format!("file.{name}"), path)));
         let tools = self.tool.iter().filter_map(|(name, tool)| Some((format!("tool.{name}"), tool.member.as_ref()?)));
         for (entry, path) in files.chain(tools) {
             if !is_inside(path) {
@@ -362,10 +364,7 @@ url = "https://example.org/v{minikube}/minikube-{os}-{arch}"
         let intent = Intent::parse(SMALL).unwrap();
         let filled = intent.fill("tool.minikube", &intent.tool["minikube"].url).unwrap();
         assert_eq!(filled, "https://example.org/v1.32.0/minikube-{os}-{arch}");
-        assert_eq!(
-            for_platform(&filled, Platform::DarwinArm64),
-            "https://example.org/v1.32.0/minikube-darwin-arm64"
-        );
+        assert_eq!(for_platform(&filled, Platform::DarwinArm64), "https://example.org/v1.32.0/minikube-darwin-arm64");
     }
 
     #[test]

@@ -92,7 +92,9 @@ pub enum PlanError {
     #[error("the store lacks {} of this lab ({})\n{}", counted(.missing), human_bytes(.missing.iter().map(|blob| blob.descriptor.size).sum()), listed(.missing))]
     #[diagnostic(
         code(fetch::incomplete),
-        help("with a network, `ztlab fetch` brings them; without one, take them from another machine: `ztlab fetch --from DIR`")
+        help(
+            "with a network, `ztlab fetch` brings them; without one, take them from another machine: `ztlab fetch --from DIR`"
+        )
     )]
     Missing {
         /// Which.
@@ -100,7 +102,10 @@ pub enum PlanError {
     },
     /// A digest that the lock does not name.
     #[error("blob {0} is not part of this lab")]
-    #[diagnostic(code(plan::foreign), help("only locked blobs are used: add the artifact to lock/ztlab.toml and run `ztlab lock`"))]
+    #[diagnostic(
+        code(plan::foreign),
+        help("only locked blobs are used: add the artifact to lock/ztlab.toml and run `ztlab lock`")
+    )]
     Foreign(Digest),
     /// The blob was there when the lab was opened.
     #[error("blob {0} has gone from the store")]
@@ -196,9 +201,8 @@ pub fn damaged_artifacts(lock: &Lock, store: &Store, reporter: &dyn Reporter) ->
     let blobs = artifacts.iter().flat_map(|artifact| artifact.blobs.iter().map(|blob| blob.descriptor)).collect();
     let mut findings = Vec::new();
     for damaged in store.verify(blobs, reporter) {
-        let hurt = artifacts.iter().filter(|artifact| {
-            artifact.blobs.iter().any(|blob| blob.descriptor == damaged.descriptor)
-        });
+        let hurt =
+            artifacts.iter().filter(|artifact| artifact.blobs.iter().any(|blob| blob.descriptor == damaged.descriptor));
         findings.extend(hurt.map(|artifact| DamagedArtifact {
             artifact: artifact.name.clone(),
             descriptor: damaged.descriptor,
@@ -235,10 +239,13 @@ mod tests {
         Lock {
             name: "two".to_owned(),
             node: vec![Platform::LinuxArm64],
-            image: [("a", image("a", b"shared layer, the largest of them all")), ("b", image("b", b"shared layer, the largest of them all"))]
-                .into_iter()
-                .map(|(name, entry)| (name.to_owned(), entry))
-                .collect(),
+            image: [
+                ("a", image("a", b"shared layer, the largest of them all")),
+                ("b", image("b", b"shared layer, the largest of them all")),
+            ]
+            .into_iter()
+            .map(|(name, entry)| (name.to_owned(), entry))
+            .collect(),
             ..Lock::default()
         }
     }

@@ -31,12 +31,7 @@ impl Client {
     ///
     /// # Errors
     /// The last source's failure, after retries; and at once when the store fails or the client is offline.
-    pub async fn blob(
-        &self,
-        store: &Store,
-        wanted: &Wanted,
-        locations: &[Location],
-    ) -> Result<StoredBlob, FetchError> {
+    pub async fn blob(&self, store: &Store, wanted: &Wanted, locations: &[Location]) -> Result<StoredBlob, FetchError> {
         let name = partial_name(wanted, locations);
         let mut slot = match self.open(store, wanted, &name).await? {
             Slot::Present(blob) => return Ok(blob),
@@ -116,7 +111,8 @@ impl Transfer<'_> {
             };
             // The first half may be another run's, of bytes that upstream has replaced since, or that a
             // failing disk changed. Only whole bytes prove anything against this source.
-            if resumed && !started_over && matches!(error, FetchError::WrongDigest { .. } | FetchError::TooLong { .. }) {
+            if resumed && !started_over && matches!(error, FetchError::WrongDigest { .. } | FetchError::TooLong { .. })
+            {
                 started_over = true;
                 memory = Memory::default();
                 *slot = None;

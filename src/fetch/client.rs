@@ -288,7 +288,8 @@ impl Client {
 
     /// A place among the requests to this host.
     async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
-        let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let host =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let semaphore = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let places = self.network.per_host.max(1);

@@ -9,14 +9,22 @@ use crate::{base::Digest, store::StoreError};
 pub enum FetchError {
     /// The switch is on.
     #[error("offline: {url} was not asked for")]
-    #[diagnostic(code(fetch::offline), help("run the same command without `--offline`, or bring the blobs with `ztlab fetch --from DIR`"))]
+    #[diagnostic(
+        code(fetch::offline),
+        help("run the same command without `--offline`, or bring the blobs with `ztlab fetch --from DIR`")
+    )]
     Offline {
         /// What would have been asked for.
         url: String,
     },
     /// Anyone on the way could answer.
     #[error("{url} is plain HTTP to another machine")]
-    #[diagnostic(code(fetch::plain_http), help("use an https address; plain HTTP is for loopback, and for a mirror that you name yourself with `--mirror`"))]
+    #[diagnostic(
+        code(fetch::plain_http),
+        help(
+            "use an https address; plain HTTP is for loopback, and for a mirror that you name yourself with `--mirror`"
+        )
+    )]
     PlainHttp {
         /// The address.
         url: String,
@@ -32,7 +40,12 @@ pub enum FetchError {
     },
     /// No connection.
     #[error("cannot reach {url}")]
-    #[diagnostic(code(fetch::connect), help("look at the network (a proxy? a school's firewall? then `--mirror`), and run `ztlab fetch` again: it resumes"))]
+    #[diagnostic(
+        code(fetch::connect),
+        help(
+            "look at the network (a proxy? a school's firewall? then `--mirror`), and run `ztlab fetch` again: it resumes"
+        )
+    )]
     Connect {
         /// The address.
         url: String,
@@ -64,7 +77,12 @@ pub enum FetchError {
     },
     /// The registry's token service.
     #[error("{registry} gave no pull token for {repository}: {reason}")]
-    #[diagnostic(code(fetch::token), help("public images need no account: look at the image's name in lock/ztlab.toml, or wait when a quota is used up"))]
+    #[diagnostic(
+        code(fetch::token),
+        help(
+            "public images need no account: look at the image's name in lock/ztlab.toml, or wait when a quota is used up"
+        )
+    )]
     Token {
         /// The registry.
         registry: String,
@@ -75,7 +93,12 @@ pub enum FetchError {
     },
     /// A login page of a hotel's network, usually.
     #[error("{url} sent an HTML page where {expected} was expected")]
-    #[diagnostic(code(fetch::html), help("a network that wants you to log in first answers like that: open any page in a browser, then run `ztlab fetch` again"))]
+    #[diagnostic(
+        code(fetch::html),
+        help(
+            "a network that wants you to log in first answers like that: open any page in a browser, then run `ztlab fetch` again"
+        )
+    )]
     Html {
         /// The address.
         url: String,
@@ -118,7 +141,10 @@ pub enum FetchError {
     },
     /// More than the lock allows.
     #[error("{url} has more than the locked {limit} bytes")]
-    #[diagnostic(code(integrity::too_long), help("upstream's bytes changed: review them with `ztlab lock --upgrade`, or try another source"))]
+    #[diagnostic(
+        code(integrity::too_long),
+        help("upstream's bytes changed: review them with `ztlab lock --upgrade`, or try another source")
+    )]
     TooLong {
         /// The address.
         url: String,
@@ -127,7 +153,10 @@ pub enum FetchError {
     },
     /// Right length, or unknown length, and other bytes.
     #[error("{url} has other bytes than the locked ones: expected {expected}, found {found}")]
-    #[diagnostic(code(integrity::digest), help("do not use them: try another source, or review the change with `ztlab lock --upgrade`"))]
+    #[diagnostic(
+        code(integrity::digest),
+        help("do not use them: try another source, or review the change with `ztlab lock --upgrade`")
+    )]
     WrongDigest {
         /// The address.
         url: String,
@@ -157,8 +186,12 @@ impl FetchError {
 fn advice(status: reqwest::StatusCode) -> &'static str {
     match status.as_u16() {
         401 | 403 => "this needs an account or is not public: look at the address in lock/ztlab.toml",
-        404 | 410 => "it is not there (any more): look at the version in lock/ztlab.toml, or name a mirror with `--mirror FROM=TO`",
-        429 => "too many requests from this network: wait, or fetch from a mirror with `--mirror FROM=TO`; what came is kept",
+        404 | 410 => {
+            "it is not there (any more): look at the version in lock/ztlab.toml, or name a mirror with `--mirror FROM=TO`"
+        }
+        429 => {
+            "too many requests from this network: wait, or fetch from a mirror with `--mirror FROM=TO`; what came is kept"
+        }
         _ => "the server has a problem of its own: run `ztlab fetch` again later, it resumes",
     }
 }

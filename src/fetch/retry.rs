@@ -129,9 +129,18 @@ mod tests {
 
     #[test]
     fn statuses_are_final_or_not() {
-        for (code, transient) in
-            [(400, false), (401, false), (403, false), (404, false), (408, true), (425, true), (429, true), (500, true), (501, false), (503, true)]
-        {
+        for (code, transient) in [
+            (400, false),
+            (401, false),
+            (403, false),
+            (404, false),
+            (408, true),
+            (425, true),
+            (429, true),
+            (500, true),
+            (501, false),
+            (503, true),
+        ] {
             let mut backoff = Backoff::new(&RetryPolicy::default());
             assert_eq!(backoff.next(&status(code, None), 0).is_some(), transient, "{code}");
         }

@@ -35,7 +35,10 @@ pub enum BlobError {
     Archive(String),
     /// Its archive has other bytes under that name than the lock says.
     #[error("member `{path}` has other bytes than the locked ones: expected {expected}, found {found}")]
-    #[diagnostic(code(integrity::member), help("the lock contradicts itself: write it anew with `ztlab lock --upgrade`"))]
+    #[diagnostic(
+        code(integrity::member),
+        help("the lock contradicts itself: write it anew with `ztlab lock --upgrade`")
+    )]
     MemberDiffers {
         /// Path in the archive.
         path: String,

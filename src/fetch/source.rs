@@ -19,7 +19,9 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
 #[error("`{text}` is no mirror: {problem}")]
 #[diagnostic(
     code(usage::mirror),
-    help("FROM is a registry host or an address's beginning, TO an address: `--mirror docker.io=http://10.0.0.5:5000/docker.io`")
+    help(
+        "FROM is a registry host or an address's beginning, TO an address: `--mirror docker.io=http://10.0.0.5:5000/docker.io`"
+    )
 )]
 pub struct MirrorError {
     text: String,
@@ -247,7 +249,8 @@ mod tests {
 
     #[test]
     fn files_are_rewritten_by_prefix_and_only_at_a_boundary() {
-        let mirrors = mirrors(&["https://github.com=http://127.0.0.1:5056/github.com", "https://github.com=https://b.example/"]);
+        let mirrors =
+            mirrors(&["https://github.com=http://127.0.0.1:5056/github.com", "https://github.com=https://b.example/"]);
         let addresses = |text: &str| -> Vec<String> {
             mirrors.file(text).unwrap().iter().map(|location| location.url.to_string()).collect()
         };

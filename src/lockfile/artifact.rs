@@ -97,8 +97,7 @@ impl Lock {
                 Side::Node => format!("{platform} (node)"),
             };
             blobs.extend(known(pin.expected(), &role, Origin::Url(pin.url.clone())));
-            if let (Some(archive), Some(path), Some(program)) =
-                (pin.expected().complete(), &entry.member, pin.program)
+            if let (Some(archive), Some(path), Some(program)) = (pin.expected().complete(), &entry.member, pin.program)
             {
                 let origin = Origin::Member { archive, path: path.clone() };
                 blobs.extend(known(program, &format!("{role} program"), origin));

@@ -58,11 +58,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// When the intent contradicts itself.
-pub fn check(
-    intent: &Intent,
-    lock: &Lock,
-    sources: &BTreeMap<String, Digest>,
-) -> Result<Vec<Finding>, IntentError> {
+pub fn check(intent: &Intent, lock: &Lock, sources: &BTreeMap<String, Digest>) -> Result<Vec<Finding>, IntentError> {
     let wanted = request(intent)?;
     let mut findings = Vec::new();
     let lab = [

@@ -40,7 +40,9 @@ pub enum LockError {
     #[error("cannot read the lock: {message} (line {line}, column {column})")]
     #[diagnostic(
         code(lock::syntax),
-        help("nobody edits the lock by hand: restore it with `git checkout lock/ztlab.lock`, or rewrite it with `ztlab lock`")
+        help(
+            "nobody edits the lock by hand: restore it with `git checkout lock/ztlab.lock`, or rewrite it with `ztlab lock`"
+        )
     )]
     Syntax {
         /// What the parser found.
@@ -60,7 +62,9 @@ pub enum LockError {
     #[error("the lock is not in canonical form: line {line} is `{found}`, and ztlab writes `{expected}`")]
     #[diagnostic(
         code(lock::canonical),
-        help("an editor or a merge changed it: restore it with `git checkout lock/ztlab.lock`, or rewrite it with `ztlab lock`")
+        help(
+            "an editor or a merge changed it: restore it with `git checkout lock/ztlab.lock`, or rewrite it with `ztlab lock`"
+        )
     )]
     NotCanonical {
         /// Line number, from 1.

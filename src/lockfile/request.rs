@@ -23,7 +23,8 @@ pub fn request(intent: &Intent) -> Result<Lock, IntentError> {
     };
     for (name, tool) in &intent.tool {
         let want = intent.fill(&format!("tool.{name}"), &tool.url)?;
-        let platforms = lock.platforms(tool.platform).iter().map(|platform| (*platform, unpinned_tool(&want, *platform)));
+        let platforms =
+            lock.platforms(tool.platform).iter().map(|platform| (*platform, unpinned_tool(&want, *platform)));
         let platforms = platforms.collect();
         let entry = ToolEntry { want, side: tool.platform, member: tool.member.clone(), platforms };
         lock.tool.insert(name.clone(), entry);
@@ -152,7 +153,9 @@ fn full_reference(intent: &Intent, entry: &str, template: &str) -> Result<String
         return Err(problem(format!("`{reference}` has no tag: what it means would change every day")));
     }
     if path.contains('@') {
-        return Err(problem(format!("`{reference}` holds a digest: the intent asks for a tag, the lock has the digest")));
+        return Err(problem(format!(
+            "`{reference}` holds a digest: the intent asks for a tag, the lock has the digest"
+        )));
     }
     Ok(reference)
 }

@@ -145,14 +145,10 @@ struct WireApp {
 }
 
 fn platforms<T>(darwin_arm64: Option<T>, linux_amd64: Option<T>, linux_arm64: Option<T>) -> BTreeMap<Platform, T> {
-    [
-        (Platform::DarwinArm64, darwin_arm64),
-        (Platform::LinuxAmd64, linux_amd64),
-        (Platform::LinuxArm64, linux_arm64),
-    ]
-    .into_iter()
-    .filter_map(|(platform, pin)| Some((platform, pin?)))
-    .collect()
+    [(Platform::DarwinArm64, darwin_arm64), (Platform::LinuxAmd64, linux_amd64), (Platform::LinuxArm64, linux_arm64)]
+        .into_iter()
+        .filter_map(|(platform, pin)| Some((platform, pin?)))
+        .collect()
 }
 
 fn each<From, To: std::convert::From<From>>(entries: BTreeMap<String, From>) -> BTreeMap<String, To> {
@@ -201,8 +197,7 @@ impl From<WireManifest> for ManifestEntry {
 
 impl From<WireImage> for ImageEntry {
     fn from(wire: WireImage) -> Self {
-        let mut entry =
-            Self { want: wire.want, index: wire.index, platforms: BTreeMap::new(), hints: BTreeMap::new() };
+        let mut entry = Self { want: wire.want, index: wire.index, platforms: BTreeMap::new(), hints: BTreeMap::new() };
         for (platform, pin) in platforms(wire.darwin_arm64, wire.linux_amd64, wire.linux_arm64) {
             // A pin is whole or it is a hint: anything in between is not canonical, and the comparison
             // with the canonical text says where.

@@ -187,7 +187,8 @@ fn digest(digest: &Digest) -> String {
 }
 
 fn table(entries: &BTreeMap<String, String>) -> String {
-    let fields: Vec<String> = entries.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value))).collect();
+    let fields: Vec<String> =
+        entries.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value))).collect();
     braced(&fields)
 }
 

@@ -33,7 +33,9 @@ impl Room<'_> {
         let (top, bytes) = self.document(&want, &name, known).await?;
         match parse_top(&want, &bytes)? {
             Top::Index(index) => {
-                for platform in node.iter().filter(|platform| !entry.platforms.contains_key(platform)).copied().collect::<Vec<_>>() {
+                for platform in
+                    node.iter().filter(|platform| !entry.platforms.contains_key(platform)).copied().collect::<Vec<_>>()
+                {
                     let child = child_of(&want, &index, platform)?;
                     let hint = entry.hints.get(&platform).copied().unwrap_or(Expected::NOTHING);
                     check(format!("{want} for {platform}"), hint, child)?;
@@ -63,12 +65,7 @@ impl Room<'_> {
     }
 
     /// An index or manifest, from the store when it is there.
-    async fn document(
-        self,
-        want: &str,
-        name: &str,
-        expected: Expected,
-    ) -> Result<(Descriptor, Vec<u8>), ResolveError> {
+    async fn document(self, want: &str, name: &str, expected: Expected) -> Result<(Descriptor, Vec<u8>), ResolveError> {
         if let Some(stored) = expected.complete().and_then(|descriptor| self.store.blob(descriptor)) {
             return Ok((stored.descriptor(), stored.read()?));
         }
@@ -144,10 +141,8 @@ fn pin(want: &str, manifest: Descriptor, document: &ImageManifest) -> Result<Ima
 }
 
 fn ours(want: &str, descriptor: &oci_spec::image::Descriptor) -> Result<Descriptor, ResolveError> {
-    let digest: Digest = descriptor
-        .digest()
-        .to_string()
-        .parse()
-        .map_err(|error: crate::base::DigestError| ResolveError::Document { name: want.to_owned(), problem: error.to_string() })?;
+    let digest: Digest = descriptor.digest().to_string().parse().map_err(|error: crate::base::DigestError| {
+        ResolveError::Document { name: want.to_owned(), problem: error.to_string() }
+    })?;
     Ok(Descriptor { digest, size: descriptor.size() })
 }

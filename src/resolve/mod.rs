@@ -41,7 +41,10 @@ pub enum ResolveError {
     Store(#[from] StoreError),
     /// The image is not made for this node.
     #[error("{reference} has no image for {platform}; it has {}", if .present.is_empty() { "none at all".to_owned() } else { .present.join(", ") })]
-    #[diagnostic(code(resolve::platform), help("choose a tag that is published for this platform, or change `node` in lock/ztlab.toml"))]
+    #[diagnostic(
+        code(resolve::platform),
+        help("choose a tag that is published for this platform, or change `node` in lock/ztlab.toml")
+    )]
     Platform {
         /// The image.
         reference: String,
@@ -52,7 +55,10 @@ pub enum ResolveError {
     },
     /// The registry's answer is not what a registry answers.
     #[error("the registry's answer for {name} is no image document: {problem}")]
-    #[diagnostic(code(resolve::document), help("look at the reference in lock/ztlab.toml, and whether a mirror stands in between"))]
+    #[diagnostic(
+        code(resolve::document),
+        help("look at the reference in lock/ztlab.toml, and whether a mirror stands in between")
+    )]
     Document {
         /// Reference or digest.
         name: String,
@@ -61,7 +67,10 @@ pub enum ResolveError {
     },
     /// Upstream has other bytes than the lock expects.
     #[error("{what} is not what the lock expects: {}, found {} with {} bytes", told(.expected), .found.digest, .found.size)]
-    #[diagnostic(code(integrity::digest), help("upstream changed what it had published: find out why before you accept it with `ztlab lock --upgrade`"))]
+    #[diagnostic(
+        code(integrity::digest),
+        help("upstream changed what it had published: find out why before you accept it with `ztlab lock --upgrade`")
+    )]
     Differs {
         /// Which bytes.
         what: String,
@@ -72,7 +81,10 @@ pub enum ResolveError {
     },
     /// No file of the package fits.
     #[error("{want}: no wheel fits {platform}; the index has {}", if .present.is_empty() { "no wheel of that version".to_owned() } else { .present.join(", ") })]
-    #[diagnostic(code(resolve::wheel), help("choose a version with a wheel for this platform in lock/ztlab.toml: nothing is compiled here"))]
+    #[diagnostic(
+        code(resolve::wheel),
+        help("choose a version with a wheel for this platform in lock/ztlab.toml: nothing is compiled here")
+    )]
     Wheel {
         /// The request.
         want: String,

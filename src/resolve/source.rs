@@ -15,7 +15,10 @@ use crate::{
 pub enum SourceError {
     /// It cannot be read.
     #[error("a file of app.{app} cannot be read")]
-    #[diagnostic(code(lock::source), help("the app's `path` and `files` in lock/ztlab.toml name it: correct them, or bring the file back"))]
+    #[diagnostic(
+        code(lock::source),
+        help("the app's `path` and `files` in lock/ztlab.toml name it: correct them, or bring the file back")
+    )]
     Unreadable {
         /// The app.
         app: String,
@@ -25,7 +28,10 @@ pub enum SourceError {
     },
     /// A link could point out of the lab, and a folder has no bytes.
     #[error("{path} of app.{app} is no regular file")]
-    #[diagnostic(code(lock::source), help("name every file itself in lock/ztlab.toml: links and folders are not followed"))]
+    #[diagnostic(
+        code(lock::source),
+        help("name every file itself in lock/ztlab.toml: links and folders are not followed")
+    )]
     NotAFile {
         /// The app.
         app: String,

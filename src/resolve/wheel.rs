@@ -71,7 +71,8 @@ impl Room<'_> {
     ) -> Result<Download, ResolveError> {
         let document = |problem: String| ResolveError::Document { name: want.to_owned(), problem };
         // Relative addresses are relative to the real page: the lock names upstream, not a mirror.
-        let url = Url::parse(page).and_then(|page| page.join(&file.url)).map_err(|error| document(error.to_string()))?;
+        let url =
+            Url::parse(page).and_then(|page| page.join(&file.url)).map_err(|error| document(error.to_string()))?;
         let digest = match &file.hashes.sha256 {
             Some(hex) => Some(Digest::from_hex(hex).map_err(|error| document(error.to_string()))?),
             None => None,
@@ -108,7 +109,9 @@ fn version_of(filename: &str) -> Option<&str> {
 
 fn best<'files>(files: &'files [PageFile], python: &str, platform: Platform) -> Option<&'files PageFile> {
     let fitting = files.iter().filter_map(|file| Some((rank(&file.filename, python, platform)?, file)));
-    fitting.max_by(|(one, first), (other, second)| (one, &second.filename).cmp(&(other, &first.filename))).map(|(_, file)| file)
+    fitting
+        .max_by(|(one, first), (other, second)| (one, &second.filename).cmp(&(other, &first.filename)))
+        .map(|(_, file)| file)
 }
 
 /// How well a file fits; machine code made for exactly this interpreter is best. `None`: not at all.

@@ -18,7 +18,10 @@ use super::{Slot, Store, StoreError, StoredBlob};
 pub enum ArchiveError {
     /// Not a readable gzip tar.
     #[error("archive {archive} cannot be read as a gzip tar")]
-    #[diagnostic(code(resolve::archive), help("look at the address in lock/ztlab.toml: members are read from .tar.gz files"))]
+    #[diagnostic(
+        code(resolve::archive),
+        help("look at the address in lock/ztlab.toml: members are read from .tar.gz files")
+    )]
     Unreadable {
         /// The archive's digest.
         archive: String,
@@ -30,7 +33,9 @@ pub enum ArchiveError {
     #[error("archive {archive} has no file `{path}` ({entries} entries were looked at)")]
     #[diagnostic(
         code(resolve::member),
-        help("correct the member's path in lock/ztlab.toml: it is taken as it stands, or below the archive's single top folder")
+        help(
+            "correct the member's path in lock/ztlab.toml: it is taken as it stands, or below the archive's single top folder"
+        )
     )]
     NoMember {
         /// The archive's digest.

@@ -97,7 +97,9 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|entry| (name(entry), entry["mediaType"].as_str().unwrap(), entry["digest"].as_str().unwrap().to_owned()))
+            .map(|entry| {
+                (name(entry), entry["mediaType"].as_str().unwrap(), entry["digest"].as_str().unwrap().to_owned())
+            })
             .collect();
         assert_eq!(
             entries,

@@ -33,8 +33,8 @@ use crate::base::{Descriptor, Digest, Reporter, file};
 
 pub use archive::ArchiveError;
 pub use index::NamedImage;
-pub use ingest::{Ingest, Slot};
 pub(crate) use ingest::waiting_for;
+pub use ingest::{Ingest, Slot};
 pub use verify::{Damage, DamagedBlob};
 
 /// Layout of the private folder.
@@ -51,7 +51,9 @@ pub enum StoreError {
     #[error("the store cannot be used")]
     #[diagnostic(
         code(store::io),
-        help("look at the free space and the rights of the store's folder, then run the same command again: it resumes")
+        help(
+            "look at the free space and the rights of the store's folder, then run the same command again: it resumes"
+        )
     )]
     Io(#[from] io::Error),
     /// A newer ztlab made it.
@@ -90,7 +92,9 @@ pub enum StoreError {
     #[error("the bytes are not the locked ones: expected {expected}, found {found} ({size} bytes)")]
     #[diagnostic(
         code(integrity::digest),
-        help("whoever served them has other bytes than the lock: try another source, or review the change with `ztlab lock --upgrade`")
+        help(
+            "whoever served them has other bytes than the lock: try another source, or review the change with `ztlab lock --upgrade`"
+        )
     )]
     WrongDigest {
         /// The locked digest.

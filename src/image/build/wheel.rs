@@ -85,7 +85,9 @@ fn place(content: BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<String, Vec<u8>>
         match rest.split_once('/') {
             Some(("purelib" | "platlib", inner)) => placed.insert(inner.to_owned(), bytes),
             _ => {
-                return Err(format!("it wants to install `{path}` outside site-packages, which this lab does not need"));
+                return Err(format!(
+                    "it wants to install `{path}` outside site-packages, which this lab does not need"
+                ));
             }
         };
     }
