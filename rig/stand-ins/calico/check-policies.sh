@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by check.sh: NetworkPolicies against real packets, 15 denials among them. Every pod serves TCP 8080 (named
+# Sourced by check.sh: NetworkPolicies against real packets, denials among them. Every pod serves TCP 8080 (named
 # http), 8081 and 8090 and UDP 5353. Namespaces shop and bank; pods server, client and other in shop, client and other
 # in bank.
 
@@ -21,7 +21,6 @@ YAML
 }
 
 start_pods() {
-  local pod
   kube create namespace shop && kube create namespace bank && kube label namespace bank team=b &&
     wait_until 20 kube -n shop get serviceaccount default && wait_until 20 kube -n bank get serviceaccount default || return 1
   {
@@ -30,7 +29,13 @@ start_pods() {
     echo '---'
     echo '{"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "server"},'
     echo ' "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": "http"}]}}'
-  } | kube apply -f - && kube -n shop wait pod --all --for=condition=Ready --timeout=60s && kube -n bank wait pod --all --for=condition=Ready --timeout=60s || return 1
+  } | kube apply -f - && read_addresses
+}
+
+# Pods that come back with the node have other addresses.
+read_addresses() {
+  local pod
+  kube -n shop wait pod --all --for=condition=Ready --timeout=60s && kube -n bank wait pod --all --for=condition=Ready --timeout=60s || return 1
   for pod in shop/server shop/client shop/other bank/client bank/other; do
     address[$pod]=$(kube -n "${pod%/*}" get pod "${pod#*/}" -o jsonpath='{.status.podIP}')
   done
@@ -128,7 +133,25 @@ policy_checks() {
   flow PASS shop/other tcp api:443
   flow PASS bank/client udp shop/server:5353
   check 'no set is left in the kernel' no_sets_left
+}
+
+restart_checks() {
+  echo '# the node stops and starts with a policy in it'
+  policy deny '{podSelector: {matchLabels: {app: server}}, policyTypes: [Ingress]}'
+  flow DENIED shop/client tcp shop/server:8080
+  check 'the node goes down' "$RIG/node/down.sh"
+  check 'the node comes up' "$RIG/node/up.sh"
+  check 'calico-node is ready again' becomes $PATIENCE node_restarted
+  check 'the pods are ready again' read_addresses
+  flow DENIED shop/client tcp shop/server:8080
+  flow PASS shop/server tcp shop/client:8080
   kube delete namespace shop bank --wait=false >/dev/null
+}
+
+# The API still holds what was true before the node stopped, so readiness alone could be old.
+node_restarted() {
+  equals "$(kube -n calico-system get pods -l k8s-app=calico-node -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}/{.items[*].status.containerStatuses[0].ready}')" 1/true &&
+    all_available
 }
 
 no_sets_left() { equals "$(in_node ipset list -name)" ''; }

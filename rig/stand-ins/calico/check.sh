@@ -1,7 +1,8 @@
 #!/bin/bash
 # Proves the stand-ins on a node of their own: Calico's manifest brings the operator, an Installation brings the network,
-# a missing image is reported, policies hold on real packets (check-policies.sh), and a deleted Installation takes its
-# workloads with it. Runs in an instance of its own, so a rig in use is not disturbed. Ends with `N passed, N failed`.
+# a missing image is reported, policies hold on real packets and after a restart of the node (check-policies.sh), and a
+# deleted Installation takes its workloads with it. Runs in an instance of its own, so a rig in use is not disturbed.
+# Ends with `N passed, N failed`.
 set -uo pipefail
 export ZTLAB_RIG_INSTANCE=${ZTLAB_RIG_CHECK_INSTANCE:-8}
 . "$(dirname "$(readlink -f "$0")")/../../lib/common.sh"
@@ -118,6 +119,7 @@ removal_checks() {
 "$RIG/node/down.sh" --wipe --quiet
 installation_checks
 policy_checks
+restart_checks
 removal_checks
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
