@@ -1,3 +1,3 @@
-module ztlab.example/rig/dashboards
+module ztlab/rig/dashboards
 
 go 1.22

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"os"
 
-	"ztlab.example/rig/dashboards/page"
+	"ztlab/rig/dashboards/page"
 )
 
 // The manifest mounts these; without them the real program has neither its settings nor its data source.

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"os"
 
-	"ztlab.example/rig/dashboards/page"
+	"ztlab/rig/dashboards/page"
 )
 
 func main() {
