@@ -15,7 +15,7 @@ import (
 	"ztlab.rig/istio/internal/names"
 )
 
-//go:embed manifests/*.yaml
+//go:embed manifests
 var manifests embed.FS
 
 // gateway is what the two gateways differ in.
@@ -93,7 +93,7 @@ func render(name, component string, settings Settings, gateway gateway) ([]*unst
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := template.ParseFS(manifests, "manifests/"+name)
+	parsed, err := template.ParseFS(manifests, "manifests/"+name, "manifests/injection.tmpl")
 	if err != nil {
 		return nil, err
 	}
