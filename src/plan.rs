@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     base::{Descriptor, Digest, Reporter, human_bytes},
     lockfile::{Artifact, CheckedLock, Lock, Origin},
-    store::{Damage, Store, StoreError, StoredBlob},
+    store::{Damage, DamagedBlob, Store, StoreError, StoredBlob},
 };
 
 /// One blob, however many artifacts need it.
@@ -199,17 +199,21 @@ impl Complete {
 pub fn damaged_artifacts(lock: &Lock, store: &Store, reporter: &dyn Reporter) -> Vec<DamagedArtifact> {
     let artifacts = lock.artifacts();
     let blobs = artifacts.iter().flat_map(|artifact| artifact.blobs.iter().map(|blob| blob.descriptor)).collect();
+    hurt_artifacts(lock, &store.verify(blobs, reporter))
+}
+
+/// Whom damaged blobs hurt. A blob of no artifact of this lock hurts nobody here.
+pub fn hurt_artifacts(lock: &Lock, damaged: &[DamagedBlob]) -> Vec<DamagedArtifact> {
     let mut findings = Vec::new();
-    for damaged in store.verify(blobs, reporter) {
-        let hurt =
-            artifacts.iter().filter(|artifact| artifact.blobs.iter().any(|blob| blob.descriptor == damaged.descriptor));
-        findings.extend(hurt.map(|artifact| DamagedArtifact {
+    for artifact in lock.artifacts() {
+        let hurt = damaged.iter().filter(|found| artifact.blobs.iter().any(|blob| blob.descriptor == found.descriptor));
+        findings.extend(hurt.map(|found| DamagedArtifact {
             artifact: artifact.name.clone(),
-            descriptor: damaged.descriptor,
-            damage: damaged.damage.clone(),
+            descriptor: found.descriptor,
+            damage: found.damage.clone(),
         }));
     }
-    findings.sort_by(|one, other| one.artifact.cmp(&other.artifact));
+    findings.sort_by(|one, other| (&one.artifact, one.descriptor).cmp(&(&other.artifact, other.descriptor)));
     findings
 }
 

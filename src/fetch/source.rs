@@ -35,12 +35,13 @@ pub struct Mirror {
     to: Url,
 }
 
-impl FromStr for Mirror {
-    type Err = MirrorError;
-
-    fn from_str(text: &str) -> Result<Self, MirrorError> {
-        let error = |problem: &str| MirrorError { text: text.to_owned(), problem: problem.to_owned() };
-        let (from, to) = text.split_once('=').ok_or_else(|| error("there is no `=` in it"))?;
+impl Mirror {
+    /// Makes a mirror of its two halves.
+    ///
+    /// # Errors
+    /// When TO is no http or https address, or FROM is empty.
+    pub fn new(from: &str, to: &str) -> Result<Self, MirrorError> {
+        let error = |problem: &str| MirrorError { text: format!("{from}={to}"), problem: problem.to_owned() };
         let to = Url::parse(to).map_err(|cause| error(&format!("`{to}` is no address ({cause})")))?;
         if !matches!(to.scheme(), "http" | "https") || to.host().is_none() {
             return Err(error("TO must begin with http:// or https://"));
@@ -49,6 +50,16 @@ impl FromStr for Mirror {
             return Err(error("FROM is empty"));
         }
         Ok(Self { from: from.trim_end_matches('/').to_owned(), to })
+    }
+}
+
+impl FromStr for Mirror {
+    type Err = MirrorError;
+
+    fn from_str(text: &str) -> Result<Self, MirrorError> {
+        let none = || MirrorError { text: text.to_owned(), problem: "there is no `=` in it".to_owned() };
+        let (from, to) = text.split_once('=').ok_or_else(none)?;
+        Self::new(from, to)
     }
 }
 

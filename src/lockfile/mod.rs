@@ -67,7 +67,7 @@ pub use model::{
     WheelEntry, WheelRequestText,
 };
 pub use parse::{LockError, parse};
-pub use request::{carry_over, request};
+pub use request::{carry_over, carry_over_apps, request};
 pub use write::write;
 
 /// A lock file that cannot be read.

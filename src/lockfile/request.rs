@@ -56,11 +56,9 @@ pub fn request(intent: &Intent) -> Result<Lock, IntentError> {
     Ok(lock)
 }
 
-/// Gives the entries of `new` the pins of `old` where the request is still the same.
-///
-/// `sources` are the tree hashes of the apps' files as they are now: they go into the new lock. An app
-/// keeps its image only when nothing that goes into it changed.
-pub fn carry_over(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>) {
+/// Gives the entries of `new` the pins of `old` where the request is still the same. Apps come last, with
+/// [`carry_over_apps`]: what they are made of must be settled first.
+pub fn carry_over(new: &mut Lock, old: &Lock) {
     for (name, entry) in &mut new.tool {
         let kept = old.tool.get(name).filter(|kept| kept.want == entry.want && kept.member == entry.member);
         let Some(kept) = kept.filter(|kept| kept.side == entry.side) else { continue };
@@ -97,10 +95,12 @@ pub fn carry_over(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>
             entry.platforms.retain(|platform, _| new.node.contains(platform));
         }
     }
-    carry_over_apps(new, old, sources);
 }
 
-fn carry_over_apps(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>) {
+/// Gives the apps of `new` the images of `old` where nothing that goes into them changed.
+///
+/// `sources` are the tree hashes of the apps' files as they are now: they go into the new lock.
+pub fn carry_over_apps(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Digest>) {
     let mut apps = std::mem::take(&mut new.app);
     for (name, entry) in &mut apps {
         entry.source = sources.get(name).copied();

@@ -16,6 +16,7 @@ use crate::{
     base::{Descriptor, Expected, Platform},
     fetch::{Client, FetchError},
     lockfile::{FileEntry, ImageEntry, Lock, ManifestEntry, ToolEntry, WheelEntry},
+    plan::is_selected,
     store::{ArchiveError, Store, StoreError},
 };
 
@@ -133,11 +134,13 @@ enum Update {
 }
 
 /// Completes every pending entry that upstream can complete, concurrently. Complete entries cost nothing.
+/// `only` limits it to entries of these names (empty: all of them).
 ///
 /// Apps are not upstream's: their images are built (see `verb::fetch`).
-pub async fn resolve(client: &Client, store: &Store, lock: &mut Lock) -> Vec<Unresolved> {
+pub async fn resolve(client: &Client, store: &Store, lock: &mut Lock, only: &[String]) -> Vec<Unresolved> {
     let room = Room { client, store };
-    let tasks: Vec<(String, Task)> = lock.pending().into_iter().filter_map(|(name, _)| task(lock, &name)).collect();
+    let pending = lock.pending().into_iter().filter(|(name, _)| is_selected(name, only));
+    let tasks: Vec<(String, Task)> = pending.filter_map(|(name, _)| task(lock, &name)).collect();
     let node = lock.node.clone();
     let results: Vec<_> = stream::iter(tasks)
         .map(|(artifact, task)| {

@@ -1,6 +1,11 @@
 //! One file a verb: glue between the rooms below. A verb takes the context and its request, returns an outcome
 //! that can be serialized, and prints nothing.
 
+pub mod fetch;
+pub mod lock;
+pub mod store;
+pub mod supply;
+
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::base::Reporter;

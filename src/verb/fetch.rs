@@ -1,0 +1,353 @@
+//! `ztlab fetch`: every locked byte into the store.
+//!
+//! ```text
+//! pending entries are resolved (and the lock written) → blobs of other folders are copied → downloads
+//! → archive members are read out → app images are built → index.json names the images
+//! ```
+//!
+//! No failure stops the others. A run that finds everything in the store asks the network nothing.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    base::{Descriptor, Digest, Event, Platform},
+    fetch::{self, Client, blocking},
+    intent::Intent,
+    lockfile::{self, CheckedLock, ImagePin, Lock},
+    plan::{Plan, PlannedBlob, is_selected},
+    resolve,
+    store::Store,
+};
+
+use super::{
+    Context,
+    lock::{SaveError, failure, refuse_stale, refuse_unknown},
+    supply::{ArtifactFailure, Incomplete, named_images},
+};
+
+/// Downloads at a time, unless the command line says otherwise.
+pub const DEFAULT_JOBS: usize = 8;
+
+/// Makes the image of an app. Called after every other blob of the lab is in the store, on a thread that
+/// may block; puts what it makes into the store.
+pub trait AppBuilder: Send + Sync {
+    /// Builds one app for one platform and returns what it is.
+    ///
+    /// # Errors
+    /// Whatever keeps the image from being built.
+    fn build(&self, lock: &Lock, app: &str, platform: Platform, store: &Store) -> miette::Result<ImagePin>;
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Artifacts to fetch; empty means all.
+    pub only: Vec<String>,
+    /// Downloads at a time.
+    pub jobs: Option<usize>,
+    /// Requests to one host at a time.
+    pub per_host: Option<usize>,
+    /// Refuse to complete or change the lock.
+    pub locked: bool,
+    /// Folders to copy from first: other stores, or any OCI image layout.
+    pub from: Vec<PathBuf>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The lab's identity.
+    pub lab_id: Digest,
+    /// Artifacts asked for.
+    pub artifacts: usize,
+    /// Their blobs.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blobs that this run brought.
+    pub fetched_blobs: usize,
+    /// Bytes that this run brought.
+    pub fetched_bytes: u64,
+    /// Entries that this run completed in the lock.
+    pub completed: Vec<String>,
+    /// App images that this run built.
+    pub built: Vec<String>,
+    /// Requests that went out; none when all was there.
+    pub requests: u64,
+}
+
+/// Brings every locked byte into the store.
+///
+/// # Errors
+/// [`Incomplete`], with each artifact's own cause, after everything else was brought; before anything is
+/// asked for, when the lock cannot be used.
+pub async fn run(
+    context: &Context,
+    request: &Request,
+    builder: Option<Arc<dyn AppBuilder>>,
+) -> miette::Result<Outcome> {
+    let lock = lockfile::read(&context.lock_path())?;
+    refuse_unknown(&lock, &request.only)?;
+    look_at_intent(context, request, &lock)?;
+    if request.locked {
+        CheckedLock::new(lock.clone())?;
+    }
+    let store = context.open_store()?;
+    let before = store.present()?;
+    let client = context.client(request.per_host)?;
+    let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
+    let mut run = Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new() };
+    let as_it_was = lockfile::write(&run.lock);
+    let pending_before = run.pending();
+
+    run.complete_pending().await?;
+    run.save_when_changed(&as_it_was)?;
+    run.bring_missing().await?;
+    run.build_apps(builder).await?;
+    run.save_when_changed(&as_it_was)?;
+    run.store.name_images(&named_images(&run.lock), run.client.reporter())?;
+    run.finish(&before, &pending_before)
+}
+
+/// Whoever asks for an app asks for what it is made of.
+fn with_parts(lock: &Lock, only: &[String]) -> Vec<String> {
+    let apps = lock.app.iter().filter(|(name, _)| !only.is_empty() && is_selected(&format!("app.{name}"), only));
+    let parts = apps.flat_map(|(_, entry)| {
+        let wheels = entry.request.wheels.iter().map(|wheel| format!("wheel.{wheel}"));
+        std::iter::once(entry.request.base.clone()).chain(wheels)
+    });
+    only.iter().cloned().chain(parts).collect()
+}
+
+/// A lock that is behind its intent is fetched as it is, and said to be behind.
+fn look_at_intent(context: &Context, request: &Request, lock: &Lock) -> miette::Result<()> {
+    if !context.intent_path().exists() {
+        return Ok(());
+    }
+    let intent = Intent::read(&context.intent_path())?;
+    match refuse_stale(context, &intent, lock) {
+        Err(error) if request.locked => Err(error),
+        Err(error) => {
+            let text = format!("{error}\nfetching what is locked; `ztlab lock` brings it up to date");
+            context.reporter.report(Event::Warning { text });
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// One run's values.
+struct Run<'a> {
+    context: &'a Context,
+    request: &'a Request,
+    client: Client,
+    store: Store,
+    lock: Lock,
+    failures: Vec<ArtifactFailure>,
+    built: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Names of selected entries with gaps.
+    fn pending(&self) -> Vec<String> {
+        let names = self.lock.pending().into_iter().map(|(name, _)| name);
+        names.filter(|name| is_selected(name, &self.request.only)).collect()
+    }
+
+    /// Asks upstream for what the lock does not know yet.
+    async fn complete_pending(&mut self) -> miette::Result<()> {
+        let unresolved = resolve::resolve(&self.client, &self.store, &mut self.lock, &self.request.only).await;
+        self.failures.extend(unresolved.iter().map(failure));
+        for (name, entry) in &mut self.lock.app {
+            if entry.source.is_none() && is_selected(&format!("app.{name}"), &self.request.only) {
+                entry.source = Some(resolve::source_digest(&self.context.lab, name, &entry.request)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn save_when_changed(&self, as_it_was: &str) -> miette::Result<()> {
+        if lockfile::write(&self.lock) != as_it_was {
+            lockfile::save(&self.context.lock_path(), &self.lock).map_err(SaveError)?;
+        }
+        Ok(())
+    }
+
+    /// Copies, downloads, and reads out of archives.
+    async fn bring_missing(&mut self) -> miette::Result<()> {
+        let mut missing = self.missing()?;
+        for folder in &self.request.from {
+            let (folder, store, reporter) = (folder.clone(), self.store.clone(), self.client.shared_reporter());
+            missing = blocking(move || fetch::copy_from(&folder, &store, missing, reporter.as_ref())).await?;
+        }
+        let jobs = self.request.jobs.unwrap_or(DEFAULT_JOBS);
+        let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs).await;
+
+        let (missing, store, reporter) = (self.missing()?, self.store.clone(), self.client.shared_reporter());
+        failures.extend(blocking(move || fetch::extract_members(&store, missing, reporter.as_ref())).await);
+        for failed in &failures {
+            let integrity = failed.error.is_integrity();
+            for artifact in &failed.blob.needed_by {
+                let part = failed.blob.label.split_once(' ').map(|(_, part)| part.to_owned());
+                self.failures.push(ArtifactFailure::new(artifact, part, &failed.error, integrity));
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the apps whose images are not in the store. What they are made of is there now.
+    async fn build_apps(&mut self, builder: Option<Arc<dyn AppBuilder>>) -> miette::Result<()> {
+        let Some(builder) = builder else { return Ok(()) };
+        for (app, platform) in self.apps_to_build() {
+            let name = format!("app.{app}");
+            if let Some(part) = self.failed_part(&app) {
+                let error = NotBuilt { app: app.clone(), part };
+                self.failures.push(ArtifactFailure::new(&name, None, &error, false));
+                continue;
+            }
+            let (lock, store, builder, builds) =
+                (self.lock.clone(), self.store.clone(), Arc::clone(&builder), app.clone());
+            match blocking(move || builder.build(&lock, &builds, platform, &store)).await {
+                Ok(pin) => self.take_built(&app, platform, pin),
+                Err(report) => {
+                    let error = BuildFailed { app: app.clone(), cause: format!("{report:#}") };
+                    self.failures.push(ArtifactFailure::new(&name, None, &error, false));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apps_to_build(&self) -> Vec<(String, Platform)> {
+        let in_store = |pin: &ImagePin| pin.blobs().all(|blob| self.store.blob(blob).is_some());
+        let selected = self.lock.app.iter().filter(|(name, _)| is_selected(&format!("app.{name}"), &self.request.only));
+        let pairs = selected.flat_map(|(name, entry)| {
+            let absent = |platform: &&Platform| !entry.platforms.get(platform).is_some_and(in_store);
+            self.lock.node.iter().filter(absent).map(move |platform| (name.clone(), *platform)).collect::<Vec<_>>()
+        });
+        pairs.collect()
+    }
+
+    /// The first part of an app that could not be had.
+    fn failed_part(&self, app: &str) -> Option<String> {
+        let request = &self.lock.app.get(app)?.request;
+        let failed = |name: &String| self.failures.iter().any(|failure| failure.artifact == *name);
+        let wheels = request.wheels.iter().map(|wheel| format!("wheel.{wheel}"));
+        std::iter::once(request.base.clone()).chain(wheels).find(failed)
+    }
+
+    fn take_built(&mut self, app: &str, platform: Platform, pin: ImagePin) {
+        let Some(entry) = self.lock.app.get_mut(app) else { return };
+        let name = format!("app.{app}");
+        match entry.platforms.get(&platform) {
+            Some(locked) if *locked != pin => {
+                let (expected, found) = (locked.manifest, pin.manifest);
+                let error = BuiltDiffers { app: app.to_owned(), platform, expected, found };
+                self.failures.push(ArtifactFailure::new(&name, None, &error, true));
+                return;
+            }
+            Some(_) => {}
+            None => _ = entry.platforms.insert(platform, pin),
+        }
+        self.built.push(name);
+    }
+
+    fn missing(&self) -> miette::Result<Vec<PlannedBlob>> {
+        Ok(Plan::new(&self.lock, &self.store.present()?, &self.request.only).missing)
+    }
+
+    fn finish(self, before: &BTreeMap<Digest, u64>, pending_before: &[String]) -> miette::Result<Outcome> {
+        let pending = self.pending();
+        let plan = Plan::new(&self.lock, &self.store.present()?, &self.request.only);
+        let mut failures = self.failures;
+        let unexplained =
+            |name: &str, failures: &[ArtifactFailure]| failures.iter().all(|failure| failure.artifact != name);
+        for blob in &plan.missing {
+            for artifact in &blob.needed_by {
+                if unexplained(artifact, &failures) {
+                    let error = Absent { digest: blob.descriptor.digest };
+                    failures.push(ArtifactFailure::new(artifact, None, &error, false));
+                }
+            }
+        }
+        for artifact in &pending {
+            if unexplained(artifact, &failures) {
+                failures.push(ArtifactFailure::new(artifact, None, &StillPending, false));
+            }
+        }
+        Incomplete::unless_empty(failures)?;
+        let fetched: Vec<u64> = plan
+            .present
+            .iter()
+            .map(|blob| blob.descriptor)
+            .filter(|blob| !before.contains_key(&blob.digest))
+            .map(|blob| blob.size)
+            .collect();
+        let artifacts =
+            self.lock.artifacts().into_iter().filter(|artifact| is_selected(&artifact.name, &self.request.only));
+        Ok(Outcome {
+            lab_id: self.lock.lab_id(),
+            artifacts: artifacts.count(),
+            blobs: plan.present.len(),
+            bytes: plan.present_bytes(),
+            fetched_blobs: fetched.len(),
+            fetched_bytes: fetched.iter().sum(),
+            completed: pending_before.iter().filter(|name| !pending.contains(name)).cloned().collect(),
+            built: self.built,
+            requests: self.client.requests(),
+        })
+    }
+}
+
+/// An app whose parts are not there.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("app.{app} was not built: {part} could not be had")]
+#[diagnostic(code(fetch::build), help("run `ztlab fetch` again when {part} is there"))]
+struct NotBuilt {
+    app: String,
+    part: String,
+}
+
+/// The builder gave up.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("app.{app} cannot be built: {cause}")]
+#[diagnostic(code(fetch::build))]
+struct BuildFailed {
+    app: String,
+    cause: String,
+}
+
+/// The lock names another image than the parts give.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("app.{app} for {platform} came out different: locked manifest {}, built {}", .expected.digest, .found.digest)]
+#[diagnostic(
+    code(integrity::build),
+    help(
+        "its files are not the locked ones (`ztlab lock --check` says so), or another version of ztlab built it: lock it anew with `ztlab lock --upgrade {app}`"
+    )
+)]
+struct BuiltDiffers {
+    app: String,
+    platform: Platform,
+    expected: Descriptor,
+    found: Descriptor,
+}
+
+/// A blob that nobody offered.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("blob {digest} is not in the store, and no source was tried for it")]
+#[diagnostic(
+    code(fetch::absent),
+    help("run `ztlab fetch` without `--only`: it belongs to something that was left out")
+)]
+struct Absent {
+    digest: Digest,
+}
+
+/// A gap that nothing filled.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("its lock entry is still pending")]
+#[diagnostic(code(lock::incomplete), help("run `ztlab fetch` without `--only`: it is made of other entries"))]
+struct StillPending;
