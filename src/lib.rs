@@ -14,6 +14,7 @@
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`resolve`] | version, tag or path → address, size, digest |
+//! | [`proof`] | is the lab what it claims? probes with evidence and positive controls |
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`fetch`] | the only sockets to the outside: scheduler, attempt, retry, mirrors; the offline switch |
@@ -31,6 +32,7 @@ pub mod intent;
 pub mod lockfile;
 pub mod node;
 pub mod plan;
+pub mod proof;
 pub mod resolve;
 pub mod store;
 pub mod verb;
