@@ -56,6 +56,9 @@ mod request;
 mod wire;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use miette::Diagnostic;

@@ -138,7 +138,14 @@ fn refuse_other_spellings(text: &str, lock: &Lock) -> Result<(), LockError> {
 }
 
 fn not_canonical(text: &str, line: usize, offset: usize, found: &str, expected: &str) -> LockError {
-    let shown = |line: &str| line.trim_end_matches('\n').escape_debug().to_string();
+    // What a terminal would swallow (a carriage return, a byte order mark) is spelled out.
+    let shown = |line: &str| -> String {
+        let visible = |character: char| match character {
+            hidden if hidden.is_control() || hidden == '\u{feff}' => hidden.escape_unicode().to_string(),
+            plain => plain.to_string(),
+        };
+        line.trim_end_matches('\n').chars().map(visible).collect()
+    };
     LockError::NotCanonical {
         line,
         found: shown(found),
