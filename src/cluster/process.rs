@@ -36,9 +36,8 @@ impl Environment {
     /// another machine, and a proxy would carry an offline install's requests out of the house. A caller that means
     /// one of them adds it again with [`with`](Self::with).
     pub fn scrubbed(base: impl IntoIterator<Item = (String, String)>) -> Self {
-        let steers = |name: &str| {
-            name.starts_with("MINIKUBE_") || name == "DOCKER_HOST" || PROXY_VARIABLES.iter().any(|known| *known == name)
-        };
+        let steers =
+            |name: &str| name.starts_with("MINIKUBE_") || name == "DOCKER_HOST" || PROXY_VARIABLES.contains(&name);
         Self(base.into_iter().filter(|(name, _)| !steers(name)).collect())
     }
 
