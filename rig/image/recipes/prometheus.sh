@@ -9,7 +9,7 @@ scripts=(
   libjs-jquery-hotkeys libjs-moment libjs-moment-timezone libjs-mustache libjs-popper.js libjs-rickshaw
 )
 debian_root "$root" prometheus libc6 libgcc-s1 "${scripts[@]}"
-rm -rf "$root"/etc/{default,init.d,logrotate.d} "$root/lib/systemd" "$root"/usr/lib/systemd "$root/usr/bin/promtool" "$root"/usr/share/{fonts,nodejs}/*/src
+rm -rf "$root"/etc/{default,init.d,logrotate.d} "$root/lib/systemd" "$root"/usr/lib/systemd "$root/usr/bin/promtool" "$root/usr/share/javascript/moment-timezone/data"
 busybox_commands "$root"
 users "$root"
 mkdir -p "$root/prometheus"
