@@ -1,0 +1,3 @@
+module ztlab/rig/minikube
+
+go 1.22
