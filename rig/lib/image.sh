@@ -23,6 +23,7 @@ debian_root() {
   mkdir -p "$folder"
   cp -a "$tree/." "$folder/"
   rm -rf "$folder"/usr/share/{doc,man,info,locale,lintian,bug,perl5,doc-base,bash-completion}
+  rm -rf "$folder"/usr/lib/x86_64-linux-gnu/gconv
 }
 
 # busybox_commands FOLDER: Debian's static busybox and a link for each of its commands that the folder lacks,

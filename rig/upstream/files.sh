@@ -9,10 +9,13 @@ ISTIO_VERSION=1.20.0
 
 compile_minikube() { go_build "$RIG/stand-ins/minikube" "" "$OUT/" . ./kubeadm; }
 
-# place SOURCE DESTINATION: a link where the file system allows it; programs of 100 MB are many here.
+# place SOURCE DESTINATION: a link when both are in the build cache, where nothing ever changes; a program has 100 MB.
 place() {
   mkdir -p "$OUT/$(dirname "$2")"
-  ln -L "$1" "$OUT/$2" 2>/dev/null || cp "$1" "$OUT/$2"
+  case $1 in
+    "$RIG_CACHE"/*) ln -L "$1" "$OUT/$2" ;;
+    *) install -m 644 "$1" "$OUT/$2" ;;
+  esac
 }
 
 # with_checksum SOURCE DESTINATION: as the release servers of Kubernetes and Minikube have it, the bare digest in NAME.sha256.
@@ -39,7 +42,7 @@ lay_out() {
   for file in kiali prometheus grafana; do
     place "$manifests/istio-$ISTIO_VERSION/samples/addons/$file.yaml" "$host/istio/istio/$ISTIO_VERSION/samples/addons/$file.yaml"
   done
-  cp -al "$wheels/." "$OUT/" 2>/dev/null || cp -a "$wheels/." "$OUT/"
+  cp -al "$wheels/." "$OUT/"
 }
 
 kubernetes=$("$RIG/build/build.sh" kubernetes)

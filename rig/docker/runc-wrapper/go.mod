@@ -1,0 +1,3 @@
+module ztlab/rig/runc-wrapper
+
+go 1.22
