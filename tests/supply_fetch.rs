@@ -1,5 +1,7 @@
 //! Lock, fetch and store against servers that lie, and a whole small lab.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic like the test")]
+
 #[path = "supply/lab.rs"]
 mod lab;
 #[path = "supply/lies.rs"]

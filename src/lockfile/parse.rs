@@ -1,5 +1,7 @@
 //! Canonical text to [`Lock`], with a place for whatever is wrong.
 
+use std::sync::Arc;
+
 use miette::{NamedSource, SourceSpan};
 use serde::Deserialize;
 
@@ -21,7 +23,7 @@ pub enum LockError {
         line: usize,
         /// The text.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// The marker.
         #[label("conflict marker")]
         place: SourceSpan,
@@ -53,7 +55,7 @@ pub enum LockError {
         column: usize,
         /// The text.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// The place.
         #[label("here")]
         place: SourceSpan,
@@ -75,7 +77,7 @@ pub enum LockError {
         expected: String,
         /// The text.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// The line.
         #[label("this line")]
         place: SourceSpan,
@@ -173,6 +175,6 @@ fn syntax(text: &str, error: &toml::de::Error) -> LockError {
     }
 }
 
-fn source(text: &str) -> NamedSource<String> {
-    NamedSource::new("lock/ztlab.lock", text.to_owned())
+fn source(text: &str) -> Arc<NamedSource<String>> {
+    Arc::new(NamedSource::new("lock/ztlab.lock", text.to_owned()))
 }

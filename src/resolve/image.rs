@@ -17,8 +17,8 @@ use super::{ResolveError, Room, file::check};
 
 /// Either kind of what a tag may name.
 enum Top {
-    Index(ImageIndex),
-    Manifest(ImageManifest),
+    Index(Box<ImageIndex>),
+    Manifest(Box<ImageManifest>),
 }
 
 impl Room<'_> {
@@ -96,10 +96,10 @@ fn tag_of(want: &str) -> Result<String, ResolveError> {
 fn parse_top(want: &str, bytes: &[u8]) -> Result<Top, ResolveError> {
     let value: Value = parse(want, bytes)?;
     if value["manifests"].is_array() {
-        return Ok(Top::Index(parse(want, bytes)?));
+        return Ok(Top::Index(Box::new(parse(want, bytes)?)));
     }
     if value["layers"].is_array() {
-        return Ok(Top::Manifest(parse(want, bytes)?));
+        return Ok(Top::Manifest(Box::new(parse(want, bytes)?)));
     }
     let problem = match value["schemaVersion"].as_u64() {
         Some(1) => "a manifest of Docker's schema 1, which has no config to prove",

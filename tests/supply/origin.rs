@@ -39,7 +39,6 @@ pub(crate) enum Fault {
 #[derive(Default)]
 struct Route {
     body: Vec<u8>,
-    content_type: Option<&'static str>,
     faults: VecDeque<Fault>,
     redirect: Option<String>,
     wants_token: bool,
@@ -87,10 +86,6 @@ impl Origin {
     /// Serves bytes at a path.
     pub(crate) fn serve(&self, path: &str, body: impl Into<Vec<u8>>) {
         self.edit(path, |route| route.body = body.into());
-    }
-
-    pub(crate) fn content_type(&self, path: &str, content_type: &'static str) {
-        self.edit(path, |route| route.content_type = Some(content_type));
     }
 
     pub(crate) fn faults(&self, path: &str, faults: &[Fault]) {
@@ -165,8 +160,7 @@ fn start_of(range: Option<&str>) -> Option<usize> {
 }
 
 fn truth(route: &Route, seen: &Seen) -> Response<Body> {
-    let response =
-        Response::builder().header(header::CONTENT_TYPE, route.content_type.unwrap_or("application/octet-stream"));
+    let response = Response::builder().header(header::CONTENT_TYPE, "application/octet-stream");
     let total = route.body.len();
     match start_of(seen.range.as_deref()) {
         Some(start) if start >= total => plain(StatusCode::RANGE_NOT_SATISFIABLE, String::new()),
