@@ -46,12 +46,12 @@ func TestRedirectionRefusesWhatItCannotDo(t *testing.T) {
 }
 
 func TestRequestsAreCountedByTheirLabels(t *testing.T) {
-	counter := newRequestCounter()
+	counter := newRequestCounter("webapp", "backend")
 	mutual := `{"reporter":"destination","code":200,"flags":null,"caller":"spiffe://cluster.local/ns/webapp/sa/frontend",` +
-		`"callee":"spiffe://cluster.local/ns/webapp/sa/backend","destination":"InboundPassthroughCluster",` +
+		`"callee":"spiffe://cluster.local/ns/webapp/sa/backend","cluster":"InboundPassthroughCluster",` +
 		`"asked":"outbound_.5000_._.backend-service.webapp.svc.cluster.local","host":"backend-service:5000"}`
-	plaintext := `{"reporter":"destination","code":403,"caller":null,"callee":null,"destination":null,"asked":null,"host":"10.0.0.1"}`
-	sent := `{"reporter":"source","code":200,"caller":null,"destination":"outbound|80||frontend-service.webapp.svc.cluster.local","host":"frontend-service"}`
+	plaintext := `{"reporter":"destination","code":403,"caller":null,"callee":null,"cluster":null,"asked":null,"host":"10.0.0.1"}`
+	sent := `{"reporter":"source","code":200,"caller":"spiffe://cluster.local/ns/webapp/sa/backend","callee":"spiffe://cluster.local/ns/other/sa/x","cluster":"outbound|80||frontend-service.webapp.svc.cluster.local","host":"frontend-service"}`
 	counter.read(strings.NewReader(mutual + "\n" + mutual + "\n" + plaintext + "\n" + sent + "\n" + "not JSON\n"))
 	lines := strings.Split(strings.TrimSpace(counter.text()), "\n")
 	if len(lines) != 4 {
@@ -60,8 +60,10 @@ func TestRequestsAreCountedByTheirLabels(t *testing.T) {
 	for _, want := range [][]string{
 		{`connection_security_policy="mutual_tls"} 2`, `destination_service="backend-service.webapp.svc.cluster.local"`,
 			`source_principal="spiffe://cluster.local/ns/webapp/sa/frontend"`, `source_workload_namespace="webapp"`},
-		{`connection_security_policy="none"} 1`, `response_code="403"`, `source_principal="unknown"`},
-		{`connection_security_policy="unknown"} 1`, `reporter="source"`, `destination_service="frontend-service.webapp.svc.cluster.local"`},
+		{`connection_security_policy="none"} 1`, `response_code="403"`, `source_principal="unknown"`,
+			// Plaintext must be seen as the app's own, or nobody looking at the namespace would notice it.
+			`destination_workload="backend",destination_workload_namespace="webapp"`},
+		{`connection_security_policy="unknown"} 1`, `reporter="source",source_workload="backend"`, `destination_workload_namespace="other"`, `destination_service="frontend-service.webapp.svc.cluster.local"`},
 	} {
 		if !anyHasAll(lines, want) {
 			t.Errorf("no line has all of %v:\n%s", want, strings.Join(lines, "\n"))

@@ -37,7 +37,7 @@ type Agent struct {
 // Run fetches what Envoy needs, runs it, and keeps it up to date. It returns when Envoy ends or the context does.
 func Run(ctx context.Context, settings Settings) error {
 	agent := &Agent{settings: settings, admin: newAdmin()}
-	counter := newRequestCounter()
+	counter := newRequestCounter(settings.Namespace, settings.Workload)
 	status, err := newStatus(settings, agent.admin, counter)
 	if err != nil {
 		return err
@@ -177,7 +177,8 @@ func startEnvoy(settings Settings, counter *requestCounter) (*exec.Cmd, error) {
 	}
 	go counter.read(reading)
 	command := exec.Command(envoyProgram, "-c", bootstrapFile, "--concurrency", workers,
-		"--disable-hot-restart", "--log-level", settings.LogLevel, "--file-flush-interval-msec", flushInterval)
+		"--disable-hot-restart", "--log-level", settings.LogLevel, "--file-flush-interval-msec", flushInterval,
+		"--drain-time-s", drainTime, "--drain-strategy", drainStrategy)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.ExtraFiles = []*os.File{writing}
 	if err := command.Start(); err != nil {

@@ -17,23 +17,29 @@ import (
 // each request into a pipe and the agent counts the lines: the numbers are of real requests and real certificates, but
 // the filter itself stays unproven, and only the labels below exist.
 type requestCounter struct {
+	namespace string
+	workload  string
+
 	mutex  sync.Mutex
 	counts map[string]int
 }
 
 // requestLine is what proxyconfig tells Envoy to write.
 type requestLine struct {
-	Reporter    string `json:"reporter"`
-	Code        int    `json:"code"`
-	Flags       string `json:"flags"`
-	Caller      string `json:"caller"`
-	Callee      string `json:"callee"`
-	Destination string `json:"destination"`
-	Asked       string `json:"asked"`
-	Host        string `json:"host"`
+	Reporter string `json:"reporter"`
+	Code     int    `json:"code"`
+	Flags    string `json:"flags"`
+	Caller   string `json:"caller"`
+	Callee   string `json:"callee"`
+	Cluster  string `json:"cluster"`
+	Asked    string `json:"asked"`
+	Host     string `json:"host"`
 }
 
-func newRequestCounter() *requestCounter { return &requestCounter{counts: map[string]int{}} }
+// newRequestCounter counts for one workload, which is the end of each request that the proxy knows for certain.
+func newRequestCounter(namespace, workload string) *requestCounter {
+	return &requestCounter{namespace: namespace, workload: workload, counts: map[string]int{}}
+}
 
 // read counts until Envoy ends.
 func (counter *requestCounter) read(pipe io.Reader) {
@@ -52,24 +58,32 @@ func (counter *requestCounter) read(pipe io.Reader) {
 }
 
 func (counter *requestCounter) count(line requestLine) {
+	labels := counter.labels(line)
 	counter.mutex.Lock()
 	defer counter.mutex.Unlock()
-	counter.counts[line.labels()]++
+	counter.counts[labels]++
 }
 
-// labels are written as Prometheus has them. A value that Envoy does not know is "unknown", as in the real metric.
-func (line requestLine) labels() string {
-	return fmt.Sprintf(`reporter=%q,source_principal=%q,source_workload_namespace=%q,destination_principal=%q,`+
-		`destination_workload_namespace=%q,destination_service=%q,request_protocol="http",response_code="%d",`+
-		`response_flags=%q,connection_security_policy=%q`,
-		line.Reporter, orUnknown(line.Caller), namespaceOf(line.Caller), orUnknown(line.Callee), namespaceOf(line.Callee),
-		line.service(), line.Code, orDash(line.Flags), line.security())
+// labels are written as Prometheus has them. A value that this end does not know is "unknown", as in the real metric.
+func (counter *requestCounter) labels(line requestLine) string {
+	source, destination := "unknown", counter.workload
+	sourceNamespace, destinationNamespace := namespaceOf(line.Caller), counter.namespace
+	if line.Reporter == "source" {
+		source, destination = counter.workload, "unknown"
+		sourceNamespace, destinationNamespace = counter.namespace, namespaceOf(line.Callee)
+	}
+	return fmt.Sprintf(`reporter=%q,source_workload=%q,source_workload_namespace=%q,source_principal=%q,`+
+		`destination_workload=%q,destination_workload_namespace=%q,destination_principal=%q,destination_service=%q,`+
+		`request_protocol="http",response_code="%d",response_flags=%q,connection_security_policy=%q`,
+		line.Reporter, source, sourceNamespace, orUnknown(line.Caller),
+		destination, destinationNamespace, orUnknown(line.Callee), line.service(),
+		line.Code, orDash(line.Flags), line.security())
 }
 
 // service is the full name of the Service that was asked: the sending side knows the cluster it chose, the receiving side
 // the server name that the sender asked for (outbound_.PORT_._.HOST). Without either there is the Host header.
 func (line requestLine) service() string {
-	if parts := strings.Split(line.Destination, "|"); len(parts) == 4 {
+	if parts := strings.Split(line.Cluster, "|"); len(parts) == 4 {
 		return parts[3]
 	}
 	if _, host, found := strings.Cut(line.Asked, "_._."); found {
@@ -81,7 +95,7 @@ func (line requestLine) service() string {
 // security is what the receiving side saw. The sending side cannot say: it reports "unknown", as the real one does.
 func (line requestLine) security() string {
 	switch {
-	case line.Reporter != "destination":
+	case line.Reporter == "source":
 		return "unknown"
 	case orUnknown(line.Caller) != "unknown":
 		return "mutual_tls"

@@ -23,6 +23,10 @@ const (
 	workers = "1"
 	// flushInterval (ms) is how late requests may appear in the statistics; Envoy's own default is ten seconds.
 	flushInterval = "1000"
+	// drainTime (s) is how long connections of replaced rules may live. With the strategy "immediate" each of them is
+	// closed after its next answer; Envoy's default would let them go on under the old rules for minutes.
+	drainTime     = "45"
+	drainStrategy = "immediate"
 )
 
 // Settings is what the pod says about the proxy.
@@ -30,6 +34,7 @@ type Settings struct {
 	Kind      proxyconfig.Kind
 	Pod       string
 	Namespace string
+	Workload  string
 	Address   string
 	Discovery string
 	LogLevel  string
@@ -44,6 +49,8 @@ func SettingsFromEnvironment(kind proxyconfig.Kind, logLevel string) (Settings, 
 		"POD_NAMESPACE": &settings.Namespace,
 		"INSTANCE_IP":   &settings.Address,
 		"CA_ADDR":       &settings.Discovery,
+
+		"ISTIO_META_WORKLOAD_NAME": &settings.Workload,
 	} {
 		*into = os.Getenv(name)
 		if *into == "" {

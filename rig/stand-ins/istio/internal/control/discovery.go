@@ -66,8 +66,9 @@ func (discovery *Discovery) configuration(writer http.ResponseWriter, request *h
 				http.Error(writer, err.Error(), http.StatusInternalServerError)
 				return
 			}
+			// Also when the proxy has it already: an istiod that was restarted knows nothing of what the last one sent.
+			discovery.proxies.Sent(caller, configuration)
 			if configuration.Version() != asked.Has {
-				discovery.proxies.Sent(caller, configuration)
 				reply(writer, wire.ConfigurationReply{Configuration: configuration})
 				return
 			}

@@ -39,7 +39,7 @@ func gatewayListeners(snapshot *mesh.Snapshot, workload mesh.Workload) envoy.Lis
 func gatewayListener(snapshot *mesh.Snapshot, workload mesh.Workload, port int, hosts envoy.List) envoy.Object {
 	requests := connectionManager(httpSettings{
 		statPrefix: fmt.Sprintf("outbound_0.0.0.0_%d", port),
-		reporter:   "source",
+		reporter:   reporterSource,
 		filters:    authorization.Filters(snapshot.AuthorizationPolicies, workload),
 		hosts:      hosts,
 		extra: envoy.Object{

@@ -53,19 +53,31 @@ func connectionManager(settings httpSettings) envoy.Object {
 	return envoy.Extension("envoy.filters.network.http_connection_manager", connectionManagerType, fields)
 }
 
+// Reporters: which end of a request writes the line.
+const (
+	reporterSource      = "source"
+	reporterDestination = "destination"
+)
+
+// accessLogs writes each request as text for people and as JSON for the agent. Who called whom is in the certificates of
+// the connection between the proxies: for the receiver that is the downstream one, for the sender the upstream one.
 func accessLogs(reporter string) envoy.List {
 	text := envoy.Extension("envoy.access_loggers.stream", "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
 		envoy.Object{"log_format": envoy.Object{"text_format_source": envoy.Object{"inline_string": accessLogFormat}}})
+	caller, callee := "%DOWNSTREAM_PEER_URI_SAN%", "%DOWNSTREAM_LOCAL_URI_SAN%"
+	if reporter == reporterSource {
+		caller, callee = "%UPSTREAM_LOCAL_URI_SAN%", "%UPSTREAM_PEER_URI_SAN%"
+	}
 	counted := envoy.Extension("envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog",
 		envoy.Object{"path": MetricsPipe, "log_format": envoy.Object{"json_format": envoy.Object{
-			"reporter":    reporter,
-			"code":        "%RESPONSE_CODE%",
-			"flags":       "%RESPONSE_FLAGS%",
-			"caller":      "%DOWNSTREAM_PEER_URI_SAN%",
-			"callee":      "%DOWNSTREAM_LOCAL_URI_SAN%",
-			"destination": "%UPSTREAM_CLUSTER%",
-			"asked":       "%REQUESTED_SERVER_NAME%",
-			"host":        "%REQ(:AUTHORITY)%",
+			"reporter": reporter,
+			"code":     "%RESPONSE_CODE%",
+			"flags":    "%RESPONSE_FLAGS%",
+			"caller":   caller,
+			"callee":   callee,
+			"cluster":  "%UPSTREAM_CLUSTER%",
+			"asked":    "%REQUESTED_SERVER_NAME%",
+			"host":     "%REQ(:AUTHORITY)%",
 		}}})
 	return envoy.List{text, counted}
 }

@@ -15,7 +15,7 @@ const inboundClusterName = "InboundPassthroughCluster"
 func inboundListener(snapshot *mesh.Snapshot, workload mesh.Workload) envoy.Object {
 	requests := connectionManager(httpSettings{
 		statPrefix: "inbound",
-		reporter:   "destination",
+		reporter:   reporterDestination,
 		filters:    authorization.Filters(snapshot.AuthorizationPolicies, workload),
 		hosts: envoy.List{envoy.Object{
 			"name": "inbound", "domains": envoy.List{"*"},

@@ -25,7 +25,7 @@ func outboundListener(snapshot *mesh.Snapshot, workload mesh.Workload) envoy.Obj
 			},
 			"filters": envoy.List{connectionManager(httpSettings{
 				statPrefix: "outbound_" + strconv.Itoa(port),
-				reporter:   "source",
+				reporter:   reporterSource,
 				hosts:      outboundHosts(snapshot, workload, port),
 			})},
 		})
