@@ -24,6 +24,9 @@ missing_packages() {
   done
 }
 
+# Packages that bring a service, which would start with the machine from then on. The rig starts its own.
+SERVICES=(containerd nginx)
+
 # An installation may start a service (nginx, containerd): Debian asks this file first, and 101 means "not allowed".
 # A machine that has one already keeps its own; ours goes away again.
 forbid_services() {
@@ -43,6 +46,16 @@ install_tools() {
   forbid_services
   apt-get update -q >&2
   DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+  disable_services "${missing[@]}"
+}
+
+# disable_services PACKAGE...: only those that were absent a moment ago; what somebody uses already stays as it is.
+disable_services() {
+  local service
+  command -v systemctl >/dev/null || return 0
+  for service in "${SERVICES[@]}"; do
+    case " $* " in *" $service"*) systemctl --quiet disable "$service" >&2 || true ;; esac
+  done
 }
 
 # newest NAME...: NAME=VERSION of what apt would install, one per line; a name it does not know is left out.

@@ -5,6 +5,9 @@
 # is never changed once it exists, so any number of scripts may read it at the same time.
 # Running things keep their files in $RIG_STATE, one folder per part.
 
+# Without it a failure inside $(…) goes unseen, and a script carries on with an empty answer.
+shopt -s inherit_errexit
+
 RIG=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 RIG_CACHE=${ZTLAB_RIG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ztlab-rig}
 
@@ -41,6 +44,9 @@ log() { printf '%(%H:%M:%S)T %s\n' -1 "$*" >&2; }
 
 die() { log "error: $*"; exit 1; }
 
+# plain_modes: executable or not is all that a clone keeps; the rest of a mode is the umask of whoever cloned.
+plain_modes() { sed -E 's/ [0-7]*[1357][0-7]{2}$/ executable/; t; s/ [0-7]+$/ 644/'; }
+
 # content_hash INPUT...: one hash over files, folders (names, kinds, executable bits and contents) and `=text` inputs.
 # Where the clone lies does not count, so two clones share one cache.
 content_hash() {
@@ -50,7 +56,7 @@ content_hash() {
       =*) printf 'text %s\n' "${input#=}" ;;
       *)
         if [ -d "$input" ]; then
-          (cd "$input" && find . -type f -not -name '*.pyc' -printf '%P %m\n' | sed -E 's/ .*[1357]..$/ executable/' | LC_ALL=C sort)
+          (cd "$input" && find . -type f -not -name '*.pyc' -printf '%P %m\n' | plain_modes | LC_ALL=C sort)
           (cd "$input" && find . -type l -printf '%P -> %l\n' | LC_ALL=C sort)
           (cd "$input" && find . -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0r sha256sum)
         elif [ -f "$input" ]; then
