@@ -201,7 +201,8 @@ impl Client {
     async fn one_document(&self, location: &Location) -> Result<Document, FetchError> {
         let mut answer = self.send(location, &HeaderMap::new()).await?;
         let media_type = content_type(answer.response.headers());
-        if media_type.as_deref() == Some("text/html") {
+        let asked_for_html = location.accept.is_some_and(|accept| accept.contains("text/html"));
+        if media_type.as_deref() == Some("text/html") && !asked_for_html {
             return Err(FetchError::Html { url: location.shown(), expected: "a document".to_owned() });
         }
         let mut bytes = Vec::new();

@@ -1,5 +1,8 @@
 //! Python packages: the one file of a version that fits interpreter and platform, by the package index's
-//! JSON pages (PEP 691) and the file names' tags (PEP 425, PEP 600).
+//! pages and the file names' tags (PEP 425, PEP 600).
+//!
+//! PyPI answers in JSON (PEP 691), with sizes. Many mirrors know only the older HTML page (PEP 503): it has
+//! the digests too, and where the size is not told the file is read once.
 
 use serde::Deserialize;
 use url::Url;
@@ -13,8 +16,8 @@ use super::{ResolveError, Room, file::check};
 
 /// The package index. Mirrors are applied to it like to any address.
 const INDEX: &str = "https://pypi.org/simple/";
-/// PEP 691's media type.
-const JSON: &str = "application/vnd.pypi.simple.v1+json";
+/// JSON where the server can, HTML where it cannot (PEP 691, "Content-Types").
+const PAGE_TYPES: &str = "application/vnd.pypi.simple.v1+json, text/html; q=0.1";
 /// Debian 12's C library, which the lab's Python image has: newer `manylinux` tags do not run there.
 const GLIBC_MINOR: u32 = 36;
 
@@ -43,9 +46,15 @@ impl Room<'_> {
         let request = entry.request().ok_or_else(|| document("expected `NAME==VERSION python X.Y`".to_owned()))?;
         let page = format!("{INDEX}{}/", normalized(request.name));
         let locations: Vec<_> =
-            self.client.file_locations(&page)?.into_iter().map(|location| location.accepting(JSON)).collect();
-        let bytes = self.client.document(&locations).await?.bytes;
-        let parsed: Page = serde_json::from_slice(&bytes).map_err(|error| document(error.to_string()))?;
+            self.client.file_locations(&page)?.into_iter().map(|location| location.accepting(PAGE_TYPES)).collect();
+        let answer = self.client.document(&locations).await?;
+        let parsed = match answer.media_type.as_deref() {
+            Some("text/html" | "application/vnd.pypi.simple.v1+html") => parse_html(&answer.bytes),
+            _ => serde_json::from_slice(&answer.bytes).map_err(|error| document(error.to_string()))?,
+        };
+        if parsed.files.is_empty() {
+            return Err(document("it lists no file (a login page?)".to_owned()));
+        }
         let of_version: Vec<PageFile> =
             parsed.files.into_iter().filter(|file| version_of(&file.filename) == Some(request.version)).collect();
         let mut platforms = entry.platforms.clone();
@@ -86,6 +95,26 @@ impl Room<'_> {
         check(file.filename.clone(), known, found)?;
         Ok(Download { url: Some(url.into()), digest: Some(found.digest), size: Some(found.size) })
     }
+}
+
+/// Reads the anchors of a PEP 503 page: `<a href="ADDRESS#sha256=HEX" …>FILE</a>`. That form is prescribed,
+/// so no more of HTML needs to be understood; anything else on the page is skipped.
+fn parse_html(page: &[u8]) -> Page {
+    let page = String::from_utf8_lossy(page);
+    let files = page.split("<a ").skip(1).filter_map(|anchor| {
+        let (attributes, rest) = anchor.split_once('>')?;
+        let (filename, _) = rest.split_once("</a>")?;
+        let (_, href) = attributes.split_once("href=\"")?;
+        let href = href.split('"').next()?.replace("&amp;", "&");
+        let (url, hash) = href.split_once("#sha256=").map_or((href.as_str(), None), |(url, hash)| (url, Some(hash)));
+        Some(PageFile {
+            filename: filename.trim().to_owned(),
+            url: url.to_owned(),
+            hashes: Hashes { sha256: hash.map(str::to_owned) },
+            size: None,
+        })
+    });
+    Page { files: files.collect() }
 }
 
 /// PEP 503: runs of `-`, `_` and `.` are one `-`.
@@ -192,6 +221,25 @@ mod tests {
         assert!(chosen(&["a-1.0-cp313-abi3-manylinux_2_28_x86_64.whl"], "3.12", amd).is_none());
         assert!(chosen(&["a-1.0-cp38-abi3-manylinux_2_39_x86_64.whl"], "3.12", amd).is_none());
         assert!(chosen(&["a-1.0-py2-none-any.whl"], "3.12", amd).is_none());
+    }
+
+    #[test]
+    fn a_page_in_html_gives_the_same_files() {
+        let page = r##"<!DOCTYPE html><html><body><h1>Links for flask</h1>
+<a href="https://files.pythonhosted.org/f/Flask-0.1.tar.gz#sha256=9da8" >Flask-0.1.tar.gz</a><br />
+<a href="../f/flask-3.1.3-py3-none-any.whl#sha256=12ab" data-requires-python="&gt;=3.9">flask-3.1.3-py3-none-any.whl</a>
+</body></html>"##;
+        let files: Vec<_> = parse_html(page.as_bytes())
+            .files
+            .into_iter()
+            .map(|file| (file.filename, file.url, file.hashes.sha256.unwrap()))
+            .collect();
+        let expected = [
+            ("Flask-0.1.tar.gz", "https://files.pythonhosted.org/f/Flask-0.1.tar.gz", "9da8"),
+            ("flask-3.1.3-py3-none-any.whl", "../f/flask-3.1.3-py3-none-any.whl", "12ab"),
+        ];
+        assert_eq!(files, expected.map(|(name, url, hash)| (name.to_owned(), url.to_owned(), hash.to_owned())));
+        assert!(parse_html(b"<html>Please log in</html>").files.is_empty());
     }
 
     #[test]

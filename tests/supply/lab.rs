@@ -463,3 +463,19 @@ async fn without_a_lock_the_next_command_is_named() {
     assert_eq!(code(&error), "lock::absent");
     assert!(error.help().unwrap().to_string().contains("ztlab lock"));
 }
+
+/// The labs that this project ships: their intents make sense, and a lock beside one is fresh.
+#[test]
+fn the_shipped_intents_are_valid_and_their_locks_fresh() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["lock", "rig/lab"] {
+        let intent = ztlab::intent::Intent::read(&root.join(folder).join("ztlab.toml")).unwrap();
+        let wanted = lockfile::request(&intent).unwrap();
+        assert!(wanted.artifacts().len() > 30, "{folder}");
+        assert_eq!(lockfile::parse(&lockfile::write(&wanted)).unwrap(), wanted);
+        match lockfile::read(&root.join(folder).join("ztlab.lock")) {
+            Ok(lock) => assert_eq!(lockfile::check(&intent, &lock, &BTreeMap::new()).unwrap(), [], "{folder}"),
+            Err(error) => assert!(matches!(error, lockfile::ReadError::Absent { .. }), "{folder}: {error}"),
+        }
+    }
+}
