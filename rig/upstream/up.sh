@@ -22,7 +22,7 @@ prepare_folders() {
   local registry
   mkdir -p "$UPSTREAM_STATE"/{registry,files,log,run,bin}
   chown nobody "$UPSTREAM_STATE"/{registry,log,run}
-  touch "$UPSTREAM_STATE"/log/{registry,files}.log
+  touch "$UPSTREAM_STATE"/log/{registry,files}.{log,err}
   chown nobody "$UPSTREAM_STATE"/log/*
   registry=$("$RIG/build/packages.sh" debian docker-registry)
   install -m 755 "$registry/usr/bin/docker-registry" "$UPSTREAM_STATE/bin/docker-registry.new"
