@@ -11,7 +11,9 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`cli`] | the only code that prints, reads the environment or asks the terminal |
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
+//! | [`step`] | the install graph: precondition, action, gate; who runs it again finds its work done |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`resolve`] | version, tag or path → address, size, digest |
 //! | [`proof`] | is the lab what it claims? probes with evidence and positive controls |
@@ -25,6 +27,7 @@
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
+pub mod cli;
 pub mod cluster;
 pub mod fetch;
 pub mod image;
@@ -34,5 +37,6 @@ pub mod node;
 pub mod plan;
 pub mod proof;
 pub mod resolve;
+pub mod step;
 pub mod store;
 pub mod verb;

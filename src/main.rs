@@ -1,3 +1,5 @@
 //! The `ztlab` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ztlab::cli::main()
+}

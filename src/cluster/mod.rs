@@ -8,12 +8,14 @@
 //! | [`manifest`] | YAML text into objects, and the images that they ask for (pure) |
 //! | [`apply`] | server-side apply and removal, with one field manager |
 //! | [`wait`] | gates with a deadline, and why one did not open |
+//! | [`facts`] | small questions to the API server |
 //! | [`exec`] | a command inside a pod |
 //! | [`forward`] | a loopback port into a pod |
 
 pub mod apply;
 pub mod client;
 pub mod exec;
+pub mod facts;
 pub mod forward;
 pub mod manifest;
 pub mod minikube;

@@ -9,7 +9,7 @@ pub mod document;
 
 use std::io;
 
-use crate::base::Digest;
+use crate::{base::Digest, plan::Complete, store::Store};
 
 /// Verified blobs by digest.
 pub trait Blobs: Send + Sync {
@@ -18,6 +18,18 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// When it is not there or cannot be read.
     fn open(&self, digest: &Digest) -> io::Result<fs_err::File>;
+}
+
+impl Blobs for Complete {
+    fn open(&self, digest: &Digest) -> io::Result<fs_err::File> {
+        self.blob(digest).map_err(io::Error::other)?.open()
+    }
+}
+
+impl Blobs for Store {
+    fn open(&self, digest: &Digest) -> io::Result<fs_err::File> {
+        fs_err::File::open(self.path_of(digest))
+    }
 }
 
 /// Reads a small blob (a manifest, an index, a config) whole.

@@ -1,10 +1,15 @@
 //! One file a verb: glue between the rooms below. A verb takes the context and its request, returns an outcome
 //! that can be serialized, and prints nothing.
 
+pub mod build;
 pub mod fetch;
+pub mod install;
 pub mod lock;
+pub mod open;
+pub mod plan;
 pub mod store;
 pub mod supply;
+pub mod verify;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

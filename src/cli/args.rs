@@ -1,0 +1,234 @@
+//! The command line as types. Help texts are imperative and end without a full stop.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
+pub(super) const DEFAULT_MEMORY: u32 = 6144;
+/// CPUs for Minikube's node.
+pub(super) const DEFAULT_CPUS: u32 = 4;
+/// Seconds for each gate: Calico with images at hand took 36 s on two cores.
+pub(super) const DEFAULT_TIMEOUT: u64 = 300;
+
+/// Make a Zero Trust lab as reproducible as its lockfile
+#[derive(Debug, Parser)]
+#[command(
+    name = "ztlab",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+A teacher, online once:   ztlab fetch
+A student, no network:    ztlab install --offline && ztlab verify
+A maintainer:             edit lock/ztlab.toml, then ztlab lock
+
+Exit codes: 0 done, 2 usage, 10 lock stale or incomplete, 11 lock policy, 20 fetch incomplete, 21 integrity,
+22 quota, 30 machine not fit, 31 cluster start, 32 preload proof, 33 gate ran out of time, 34 egress seen,
+40 a probe failed, 70 a bug in ztlab, 130 interrupted. `ztlab explain CODE` tells more."
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Use the lab in this folder (it holds `lock/`) [default: the nearest ancestor that does]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) lab: Option<PathBuf>,
+    /// Keep blobs in this folder [default: the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "ZTLAB_STORE")]
+    pub(super) store: Option<PathBuf>,
+    /// Open no socket but the cluster's and Docker's
+    #[arg(long, global = true)]
+    pub(super) offline: bool,
+    /// Ask TO for what FROM (a registry host or a URL prefix) would serve; repeatable
+    #[arg(long, global = true, value_name = "FROM=TO")]
+    pub(super) mirror: Vec<String>,
+    /// Write newline-delimited JSON events to stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Show only results and errors
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Show what happens underneath (twice: more)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Colour the output
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: ColorChoice,
+    /// Answer every question with yes
+    #[arg(long, short, global = true)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Resolve the intent to a lock that names every byte
+    Lock(LockArguments),
+    /// Bring every locked byte into the store
+    Fetch(FetchArguments),
+    /// Look after the store
+    Store {
+        #[command(subcommand)]
+        action: StoreAction,
+    },
+    /// Show what `install` would load and apply
+    Plan(TargetArguments),
+    /// Install the whole lab, from the store only
+    Install(InstallArguments),
+    /// Prove that the running lab is what it claims to be
+    Verify(VerifyArguments),
+    /// Reach the app or a dashboard on a loopback port
+    Open(OpenArguments),
+    /// Take the lab away again; the store stays
+    Uninstall(TargetArguments),
+    /// Tell what an error code means and what helps
+    Explain {
+        /// The code of an error message, as in `fetch::incomplete`; all of them when absent
+        code: Option<String>,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+    /// Print the version and the platform
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LockArguments {
+    /// Only check that the lock answers the intent; open no socket (exit code 10 when it does not)
+    #[arg(long, conflicts_with_all = ["upgrade", "dry_run"])]
+    pub(super) check: bool,
+    /// Resolve these entries anew even if their request did not change (all when none is named)
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(super) upgrade: Option<Vec<String>>,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FetchArguments {
+    /// Fail rather than complete entries that have no digest yet
+    #[arg(long)]
+    pub(super) locked: bool,
+    /// Look in this folder (another store, an OCI image layout) before the network; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub(super) from: Vec<PathBuf>,
+    /// Fetch only these artifacts, as `image.calico-node`
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(super) only: Vec<String>,
+    /// Download this many blobs at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(super) jobs: usize,
+    /// Open at most this many connections to one host
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(super) per_host: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreAction {
+    /// List the artifacts of the lab and whether they are here
+    Ls,
+    /// Hash every blob again and name those that differ
+    Verify,
+    /// Fetch again what `verify` finds bad
+    Repair,
+}
+
+/// Which cluster.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TargetArguments {
+    /// Name the Minikube profile (and its kubectl context)
+    #[arg(long, value_name = "NAME", default_value = "ztlab", conflicts_with = "context")]
+    pub(super) profile: String,
+    /// Use a cluster that is already there, by its kubectl context
+    #[arg(long, value_name = "NAME", requires = "node")]
+    pub(super) context: Option<String>,
+    /// Where that cluster's only node keeps its images: docker:CONTAINER or containerd:ADDRESS
+    #[arg(long, value_name = "ADDRESS", requires = "context")]
+    pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// Begin with this step
+    #[arg(long, value_name = "STEP")]
+    pub(super) from: Option<String>,
+    /// End after this step
+    #[arg(long, value_name = "STEP")]
+    pub(super) until: Option<String>,
+    /// Give each gate this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
+    pub(super) timeout: u64,
+    /// Give the Minikube node this much memory, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
+    pub(super) memory: u32,
+    /// Give the Minikube node this many CPUs
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
+    pub(super) cpus: u32,
+    /// Take over fields that another field manager owns
+    #[arg(long)]
+    pub(super) force_conflicts: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// Run only these probes; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(super) probe: Vec<String>,
+    /// Explain each probe
+    #[arg(long)]
+    pub(super) teach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OpenArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// What to open
+    #[arg(default_value = "app")]
+    pub(super) what: Dashboard,
+    /// Listen on this loopback port [default: 8080 for the app, else the dashboard's own]
+    #[arg(long)]
+    pub(super) port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Dashboard {
+    App,
+    Kiali,
+    Grafana,
+    Prometheus,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

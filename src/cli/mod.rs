@@ -1,0 +1,217 @@
+//! The command line: the only code that prints, reads the environment or asks the terminal.
+
+mod args;
+mod exit;
+mod explain;
+mod outcome;
+mod progress;
+mod render;
+mod settings;
+
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::{
+    args::{Arguments, ColorChoice, InstallArguments, StoreAction, TargetArguments, Verb},
+    progress::{Progress, Style},
+    settings::Settings,
+};
+use crate::{
+    step::{Options, Target},
+    verb::{self, Context},
+};
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.global.json;
+    set_color(arguments.global.color);
+    start_log(arguments.global.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            render::error_line(&format!("cannot start the runtime: {error}"));
+            return ExitCode::from(70);
+        }
+    };
+    let code = runtime.block_on(async {
+        tokio::select! {
+            // A child that was started for us hears the same signal from the terminal; what is half-done stays
+            // for the next run: partial blobs, finished steps.
+            _ = interrupted() => {
+                render::error_line("interrupted; the same command goes on from here");
+                ExitCode::from(130)
+            }
+            result = run(arguments) => match result {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(report) => {
+                    render::failure(&report, json);
+                    exit::exit_of(&report)
+                }
+            }
+        }
+    });
+    // A blocking writer may still wait for a child that is gone.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn interrupted() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn run(arguments: Arguments) -> miette::Result<()> {
+    let global = arguments.global;
+    let json = global.json;
+    match arguments.verb {
+        Verb::Explain { code } => return explain::print(code.as_deref(), json),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "ztlab", &mut std::io::stdout());
+            return Ok(());
+        }
+        Verb::Man => {
+            // A closed pipe (`ztlab man | head`) is not an error.
+            let _ = clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout());
+            return Ok(());
+        }
+        Verb::Version => {
+            let platform =
+                crate::base::Platform::current().map_or("unknown".to_owned(), |platform| platform.to_string());
+            let version = outcome::Version { version: env!("CARGO_PKG_VERSION"), platform };
+            render::outcome("version", &version, json);
+            return Ok(());
+        }
+        _ => {}
+    }
+    let settings = Settings::resolve(&global)?;
+    let progress = Arc::new(Progress::new(Style::choose(json, global.quiet)));
+    let context = Context {
+        lab: settings.lab,
+        store: settings.store,
+        offline: global.offline,
+        mirrors: settings.mirrors,
+        environment: std::env::vars().collect(),
+        reporter: Arc::clone(&progress) as Arc<dyn crate::base::Reporter>,
+    };
+    let result = dispatch(&context, arguments.verb, json).await;
+    progress.clear();
+    result
+}
+
+async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<()> {
+    match verb {
+        Verb::Lock(arguments) if arguments.check => render::outcome("lock --check", &verb::lock::check(context)?, json),
+        Verb::Lock(arguments) => {
+            let request = verb::lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run };
+            render::outcome("lock", &verb::lock::run(context, &request).await?, json);
+        }
+        Verb::Fetch(arguments) => {
+            let request = verb::fetch::Request {
+                locked: arguments.locked,
+                from: arguments.from,
+                only: arguments.only,
+                jobs: Some(arguments.jobs),
+                per_host: Some(arguments.per_host),
+            };
+            render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
+        }
+        Verb::Store { action } => match action {
+            StoreAction::Ls => render::outcome("store ls", &verb::store::ls(context)?, json),
+            StoreAction::Verify => render::outcome("store verify", &verb::store::verify(context).await?, json),
+            StoreAction::Repair => {
+                let repaired = verb::store::repair(context, &Default::default(), Some(builder(context))).await?;
+                render::outcome("store repair", &repaired, json);
+            }
+        },
+        Verb::Plan(target) => {
+            let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
+            render::outcome("plan", &planned, json);
+        }
+        Verb::Install(arguments) => {
+            let target = choose(&arguments.target, Some(&arguments))?;
+            let report = verb::install::run(context, target, options(context, Some(&arguments))?).await?;
+            render::outcome("install", &report, json);
+        }
+        Verb::Verify(arguments) => {
+            let target = choose(&arguments.target, None)?;
+            let proof = verb::verify::run(context, target, options(context, None)?, &arguments.probe).await?;
+            render::outcome("verify", &outcome::Taught { proof: &proof, teach: arguments.teach }, json);
+            proof.verdict()?;
+        }
+        Verb::Open(arguments) => {
+            let target = choose(&arguments.target, None)?;
+            let forward = verb::open::run(context, &target, arguments.what.into(), arguments.port).await?;
+            let opened = outcome::Opened { address: format!("http://{}/", forward.address()) };
+            render::outcome("open", &opened, json);
+            // Ctrl-C ends the process, and the forward with it.
+            std::future::pending::<()>().await;
+        }
+        Verb::Uninstall(target) => {
+            let target = choose(&target, None)?;
+            let removed = verb::install::uninstall(context, target, options(context, None)?).await?;
+            render::outcome("uninstall", &removed, json);
+        }
+        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Man | Verb::Version => {}
+    }
+    Ok(())
+}
+
+/// What makes the app's images once their parts are there.
+fn builder(context: &Context) -> Arc<dyn verb::fetch::AppBuilder> {
+    Arc::new(verb::build::Apps::new(context.clone()))
+}
+
+/// The cluster that the arguments name.
+fn choose(target: &TargetArguments, install: Option<&InstallArguments>) -> miette::Result<Target> {
+    Ok(match (&target.context, &target.node) {
+        (Some(context), Some(node)) => Target::Existing { context: context.clone(), node: node.parse()? },
+        _ => Target::Minikube {
+            profile: target.profile.clone(),
+            memory: install.map_or(args::DEFAULT_MEMORY, |arguments| arguments.memory),
+            cpus: install.map_or(args::DEFAULT_CPUS, |arguments| arguments.cpus),
+        },
+    })
+}
+
+fn options(context: &Context, install: Option<&InstallArguments>) -> miette::Result<Options> {
+    let step = |name: Option<&String>| name.map(|name| name.parse()).transpose();
+    Ok(Options {
+        timeout: Duration::from_secs(install.map_or(args::DEFAULT_TIMEOUT, |arguments| arguments.timeout)),
+        force_conflicts: install.is_some_and(|arguments| arguments.force_conflicts),
+        offline: context.offline,
+        from: step(install.and_then(|arguments| arguments.from.as_ref()))?,
+        until: step(install.and_then(|arguments| arguments.until.as_ref()))?,
+    })
+}
+
+fn set_color(choice: ColorChoice) {
+    let choice = match choice {
+        ColorChoice::Auto => return,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// What happens underneath, for `--verbose`; `ZTLAB_LOG` takes tracing's own filter language.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "ztlab=debug",
+        _ => "debug",
+    };
+    let filter = std::env::var("ZTLAB_LOG").unwrap_or_else(|_| level.to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,205 @@
+//! What each verb's outcome looks like to a person.
+
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+
+use super::{
+    args::Dashboard,
+    render::{Render, table},
+};
+use crate::{
+    base::human_bytes,
+    proof::Outcome as ProbeOutcome,
+    step::{Report, uninstall::Removed},
+    verb::{fetch, lock, open, plan::Planned, store, verify::Proof},
+};
+
+#[derive(Serialize)]
+pub(super) struct Version {
+    pub(super) version: &'static str,
+    pub(super) platform: String,
+}
+
+impl Render for Version {
+    fn text(&self) -> String {
+        format!("ztlab {} ({})", self.version, self.platform)
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Opened {
+    pub(super) address: String,
+}
+
+impl Render for Opened {
+    fn text(&self) -> String {
+        format!("{}  (Ctrl-C closes it)", self.address)
+    }
+}
+
+impl From<Dashboard> for open::Dashboard {
+    fn from(dashboard: Dashboard) -> Self {
+        match dashboard {
+            Dashboard::App => Self::App,
+            Dashboard::Kiali => Self::Kiali,
+            Dashboard::Grafana => Self::Grafana,
+            Dashboard::Prometheus => Self::Prometheus,
+        }
+    }
+}
+
+impl Render for lock::Outcome {
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for (mark, names) in [("+", &self.resolved), ("-", &self.removed)] {
+            lines.extend(names.iter().map(|name| format!("{mark} {name}")));
+        }
+        for pending in &self.pending {
+            lines.push(format!("? {}: `ztlab fetch` completes {}", pending.artifact, pending.lacks.join(", ")));
+        }
+        let what = match (self.changed, self.written) {
+            (false, _) => "is up to date",
+            (true, true) => "is written",
+            (true, false) => "would change (dry run)",
+        };
+        lines.push(format!(
+            "{} {what}: lab {}, {} resolved, {} kept, {} requests",
+            self.lock.display(),
+            self.lab_id.short(),
+            self.resolved.len(),
+            self.kept,
+            self.requests
+        ));
+        lines.join("\n")
+    }
+}
+
+impl Render for lock::CheckOutcome {
+    fn text(&self) -> String {
+        format!("the lock answers the intent: lab {}, {} entries, every byte named", self.lab_id.short(), self.entries)
+    }
+}
+
+impl Render for fetch::Outcome {
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
+        if !self.completed.is_empty() {
+            lines.push(format!("completed in the lock: {}", self.completed.join(", ")));
+        }
+        if !self.built.is_empty() {
+            lines.push(format!("built: {}", self.built.join(", ")));
+        }
+        lines.push(format!(
+            "lab {}: {} artifacts, {} blobs, {} in the store; fetched {} blobs ({}) with {} requests",
+            self.lab_id.short(),
+            self.artifacts,
+            self.blobs,
+            human_bytes(self.bytes),
+            self.fetched_blobs,
+            human_bytes(self.fetched_bytes),
+            self.requests
+        ));
+        lines.join("\n")
+    }
+}
+
+impl Render for store::Listing {
+    fn text(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .blobs
+            .iter()
+            .map(|blob| vec![blob.digest.short(), human_bytes(blob.size), blob.needed_by.join(", ")])
+            .collect();
+        format!("{}\n{} blobs, {}; {} missing", table(&rows), self.blobs.len(), human_bytes(self.bytes), self.missing)
+    }
+}
+
+impl Render for store::VerifyOutcome {
+    fn text(&self) -> String {
+        let repaired =
+            if self.repaired.is_empty() { String::new() } else { format!(", {} repaired", self.repaired.len()) };
+        format!("{} blobs, {}: every one has its digest{repaired}", self.blobs, human_bytes(self.bytes))
+    }
+}
+
+impl Render for Planned {
+    fn text(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let mut what = Vec::new();
+                if step.images > 0 {
+                    what.push(format!("{} images, {}", step.images, human_bytes(step.bytes)));
+                }
+                if step.objects > 0 {
+                    what.push(format!("{} objects", step.objects));
+                }
+                vec![step.step.to_owned(), what.join("; "), step.title.to_owned()]
+            })
+            .collect();
+        format!("{}\ninto the context {}", table(&rows), self.context)
+    }
+}
+
+impl Render for Report {
+    fn text(&self) -> String {
+        let changed: Vec<&str> = self.steps.iter().filter(|step| step.done.changed).map(|step| step.step).collect();
+        let what =
+            if changed.is_empty() { "nothing changed".to_owned() } else { format!("changed: {}", changed.join(", ")) };
+        format!("installed into the context {} in {:.1} s; {what}", self.context, self.seconds)
+    }
+}
+
+impl Render for Removed {
+    fn text(&self) -> String {
+        if self.removed.is_empty() {
+            return format!("nothing of the lab is in the context {}", self.context);
+        }
+        format!("removed from the context {}: {}", self.context, self.removed.join("; "))
+    }
+}
+
+/// A proof, with or without the lesson.
+#[derive(Serialize)]
+pub(super) struct Taught<'proof> {
+    #[serde(flatten)]
+    pub(super) proof: &'proof Proof,
+    #[serde(skip)]
+    pub(super) teach: bool,
+}
+
+impl Render for Taught<'_> {
+    fn text(&self) -> String {
+        let width = self.proof.verdicts.iter().map(|verdict| verdict.probe.name.len()).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for verdict in &self.proof.verdicts {
+            let mark = match &verdict.outcome {
+                ProbeOutcome::Passed => "✔".green().to_string(),
+                ProbeOutcome::Failed { .. } => "✘".red().bold().to_string(),
+                ProbeOutcome::Skipped { .. } => "-".yellow().to_string(),
+            };
+            lines.push(format!("{mark} {:<width$}  {}", verdict.probe.name, verdict.probe.title));
+            match &verdict.outcome {
+                ProbeOutcome::Failed { what } => lines.push(format!("  {:<width$}  {}", "", what.red())),
+                ProbeOutcome::Skipped { why } => lines.push(format!("  {:<width$}  skipped: {why}", "")),
+                ProbeOutcome::Passed => {}
+            }
+            lines.extend(verdict.evidence.iter().map(|line| format!("  {:<width$}  {}", "", line.dimmed())));
+            if !verdict.control.is_empty() {
+                lines.push(format!("  {:<width$}  {}", "", format!("control: {}", verdict.control).dimmed()));
+            }
+            if self.teach {
+                lines.push(format!("  {:<width$}  {}", "", verdict.probe.why.italic()));
+            }
+        }
+        lines.push(format!(
+            "{} of {} probes passed on the context {}, lab {}",
+            self.proof.passed(),
+            self.proof.verdicts.len(),
+            self.proof.context,
+            self.proof.lab_id.trim_start_matches("sha256:").get(..12).unwrap_or_default()
+        ));
+        lines.join("\n")
+    }
+}

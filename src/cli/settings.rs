@@ -1,0 +1,97 @@
+//! Arguments, environment and the user's `config.toml` become one value, once.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::args::Global;
+
+/// What the user can keep in `config.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserConfig {
+    /// FROM → TO, as `--mirror FROM=TO`.
+    #[serde(default)]
+    mirror: BTreeMap<String, String>,
+}
+
+/// Settings of one run.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The folder that holds `lock/`.
+    pub(super) lab: PathBuf,
+    /// The store's folder.
+    pub(super) store: PathBuf,
+    /// FROM → TO; the command line's come first.
+    pub(super) mirrors: Vec<(String, String)>,
+}
+
+/// A command line or configuration that cannot be used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum SettingsError {
+    #[error("no lab here: neither `{}` nor a folder above it holds lock/ztlab.toml", .0.display())]
+    #[diagnostic(code("usage::lab"), help("go into the lab's folder, or name it: ztlab --lab DIR …"))]
+    NoLab(PathBuf),
+    #[error("`{0}` is not a mirror: expected FROM=TO")]
+    #[diagnostic(
+        code("usage::mirror"),
+        help("for example: --mirror docker.io=https://mirror.school.example/docker.io")
+    )]
+    Mirror(String),
+    #[error("cannot read {}", .path.display())]
+    #[diagnostic(
+        code("usage::config"),
+        help("correct the file; it may hold a [mirror] table of \"FROM\" = \"TO\" lines and nothing else")
+    )]
+    Config { path: PathBuf, source: toml::de::Error },
+    #[error("{0}")]
+    #[diagnostic(code("usage::io"))]
+    Io(#[from] std::io::Error),
+    #[error("this platform has no home folder to keep the store in")]
+    #[diagnostic(code("usage::store"), help("name a folder: ztlab --store DIR …"))]
+    NoHome,
+}
+
+impl Settings {
+    /// Settles everything that the verbs need to know.
+    pub(super) fn resolve(global: &Global) -> Result<Self, SettingsError> {
+        let here = std::env::current_dir()?;
+        let lab = match &global.lab {
+            Some(folder) if folder.join("lock/ztlab.toml").is_file() => folder.clone(),
+            Some(folder) => return Err(SettingsError::NoLab(folder.clone())),
+            None => nearest_lab(&here).ok_or_else(|| SettingsError::NoLab(here.clone()))?,
+        };
+        let lab = std::path::absolute(lab)?;
+        let folders = directories::ProjectDirs::from("", "", "ztlab");
+        let store = match (&global.store, &folders) {
+            (Some(store), _) => std::path::absolute(store)?,
+            (None, Some(folders)) => folders.data_dir().join("store"),
+            (None, None) => return Err(SettingsError::NoHome),
+        };
+        let mut mirrors = Vec::new();
+        for text in &global.mirror {
+            let pair = text.split_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty());
+            let (from, to) = pair.ok_or_else(|| SettingsError::Mirror(text.clone()))?;
+            mirrors.push((from.to_owned(), to.to_owned()));
+        }
+        if let Some(folders) = &folders {
+            mirrors.extend(user_config(&folders.config_dir().join("config.toml"))?.mirror);
+        }
+        Ok(Self { lab, store, mirrors })
+    }
+}
+
+fn nearest_lab(start: &Path) -> Option<PathBuf> {
+    start.ancestors().find(|folder| folder.join("lock/ztlab.toml").is_file()).map(Path::to_owned)
+}
+
+fn user_config(path: &Path) -> Result<UserConfig, SettingsError> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|source| SettingsError::Config { path: path.to_owned(), source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(UserConfig::default()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Small questions to the API server.
+
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, ListParams},
+};
+
+use super::client::Cluster;
+
+/// The cluster did not answer a question.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum FactError {
+    /// No answer, or a refusal.
+    #[error("cannot ask the cluster of the context `{context}` for {what}")]
+    #[diagnostic(
+        code(cluster::ask),
+        help("type `kubectl --context {context} get nodes`; when nothing answers, `ztlab install` starts the node")
+    )]
+    Ask {
+        /// The context.
+        context: String,
+        /// What was asked for.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The lab knows how to fill one node's runtime.
+    #[error("the cluster of the context `{context}` has {found} nodes, expected 1")]
+    #[diagnostic(code(cluster::nodes), help("give a cluster with a single node"))]
+    Nodes {
+        /// The context.
+        context: String,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl Cluster {
+    /// The only node's runtime as it reports it: `docker://24.0.7`, `containerd://1.7.8`.
+    ///
+    /// # Errors
+    /// When the cluster does not answer or has another number of nodes.
+    pub async fn runtime_version(&self) -> Result<String, FactError> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let list = nodes.list(&ListParams::default()).await.map_err(|source| self.unanswered("its nodes", source))?;
+        let [node] = list.items.as_slice() else {
+            return Err(FactError::Nodes { context: self.context.clone(), found: list.items.len() });
+        };
+        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+        Ok(info.map(|info| info.container_runtime_version.clone()).unwrap_or_default())
+    }
+
+    /// A namespace's annotation, or `None` when either is absent.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn namespace_annotation(&self, namespace: &str, annotation: &str) -> Result<Option<String>, FactError> {
+        let found = self.namespace(namespace).await?;
+        Ok(found.and_then(|object| object.metadata.annotations?.remove(annotation)))
+    }
+
+    /// Whether there is such a namespace.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn has_namespace(&self, namespace: &str) -> Result<bool, FactError> {
+        Ok(self.namespace(namespace).await?.is_some())
+    }
+
+    async fn namespace(&self, name: &str) -> Result<Option<DynamicObject>, FactError> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<Namespace>(&()));
+        api.get_opt(name).await.map_err(|source| self.unanswered("its namespaces", source))
+    }
+
+    fn unanswered(&self, what: &'static str, source: kube::Error) -> FactError {
+        FactError::Ask { context: self.context.clone(), what, source: Box::new(source) }
+    }
+}

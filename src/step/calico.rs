@@ -1,0 +1,39 @@
+//! The pod network and its policy engine, by Calico's operator.
+
+use super::{
+    graph::Step,
+    run::{Done, Install, InstallError, MissingEntry, POD_CIDR},
+};
+use crate::cluster::wait::Gate;
+
+/// Where the operator puts what it makes (tigera/operator v1.32.3, `pkg/render`).
+const NAMESPACE: &str = "calico-system";
+
+pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
+    let objects = install.objects().await?;
+    if objects.operator.is_empty() {
+        return Err(MissingEntry { entry: "manifest", name: "tigera-operator" }.into());
+    }
+    let mut counts = install.apply(Step::Calico, &objects.operator).await?;
+    install.wait(Step::Calico, &[Gate::deployment("tigera-operator", "tigera-operator")]).await?;
+    let asked = install.apply(Step::Calico, &objects.cluster).await?;
+    counts.objects += asked.objects;
+    counts.changed.extend(asked.changed);
+    // TigeraStatus answers for calico-node and calico-kube-controllers only (tigera/operator v1.32.3,
+    // core_controller.go:1425-1426), and a node says Ready before any pod network exists: ask for each.
+    install
+        .wait(
+            Step::Calico,
+            &[
+                Gate::TigeraStatus { name: "calico".to_owned() },
+                Gate::daemon_set(NAMESPACE, "calico-node"),
+                Gate::deployment(NAMESPACE, "calico-typha"),
+                Gate::deployment(NAMESPACE, "calico-kube-controllers"),
+                Gate::daemon_set(NAMESPACE, "csi-node-driver"),
+                Gate::NodesReady,
+                Gate::DnsInside { cidr: POD_CIDR.to_owned() },
+            ],
+        )
+        .await?;
+    Ok(counts.done("Calico Available, DNS inside the pod range"))
+}

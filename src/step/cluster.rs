@@ -1,0 +1,41 @@
+//! `minikube start`, from its cache alone.
+
+use super::{
+    base_image::node_base,
+    graph::{Step, Target},
+    run::{Done, Install, InstallError, POD_CIDR, version},
+    tool,
+};
+use crate::cluster::minikube::{Minikube, StartOptions};
+
+pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
+    let Target::Minikube { profile, memory, cpus } = &install.target else {
+        return Ok(Done::unchanged("the cluster is not ztlab's to start"));
+    };
+    let minikube = minikube(install, profile)?;
+    if minikube.status().await?.is_some_and(|status| status.running()) {
+        return Ok(Done::unchanged(format!("the profile {profile} is running")));
+    }
+    let kubernetes = version(&install.complete.lock().version, "kubernetes")?;
+    let options = StartOptions {
+        kubernetes_version: format!("v{kubernetes}"),
+        base_image: node_base(install)?.reference,
+        memory: *memory,
+        cpus: *cpus,
+        pod_cidr: POD_CIDR.to_owned(),
+        extra: Vec::new(),
+    };
+    // A start from archives took half a minute; kubeadm's own timeouts add up to minutes when it goes wrong.
+    let deadline = install.options.timeout.max(std::time::Duration::from_secs(600));
+    minikube.start(&options, deadline, Step::Cluster.name(), install.reporter.as_ref()).await?;
+    Ok(Done::changed(format!("the profile {profile} runs Kubernetes v{kubernetes}")))
+}
+
+/// The pinned Minikube for a profile.
+pub(super) fn minikube(install: &Install, profile: &str) -> Result<Minikube, tool::ToolError> {
+    let program = tool::program(install, "minikube")?;
+    // Minikube asks no API server by way of a proxy and ignores a loopback one for the node
+    // (kubernetes/minikube v1.32.0, `pkg/minikube/proxy/proxy.go`), so a dead one stops look-ups and nothing else.
+    let home = install.minikube_home.display().to_string();
+    Ok(Minikube::new(program, install.child_environment("127.0.0.1").with("MINIKUBE_HOME", home), profile))
+}

@@ -1,0 +1,37 @@
+//! The install, step by step: each has a precondition, an action and a gate, and may be run again.
+//!
+//! ```text
+//! preflight → cache → base-image → cluster → preload → calico → istio → policies → app → addons → receipt
+//!             └──── only when ztlab makes the cluster ────┘
+//! ```
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`graph`] | the steps, their order, which of them a target needs |
+//! | [`objects`] | the lab's manifests as objects, checked against the lock before any pod starts |
+//! | [`images`] | which locked image goes where |
+//! | [`preflight`] … [`receipt`] | one file a step |
+//!
+//! A step that finds its work done changes nothing and says so: a second install is how a student checks.
+
+mod addons;
+mod app;
+mod base_image;
+mod cache;
+mod calico;
+mod cluster;
+pub mod graph;
+pub mod images;
+mod istio;
+pub mod objects;
+mod policies;
+mod preflight;
+mod preload;
+mod receipt;
+pub mod run;
+mod tool;
+pub mod uninstall;
+
+pub use graph::{Step, Target};
+pub use receipt::Receipt;
+pub use run::{Install, InstallError, Options, PlannedStep, Report};

@@ -1,0 +1,53 @@
+//! What was installed, written down in the cluster, where the next person looks.
+
+use kube::api::DynamicObject;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    graph::Step,
+    preload,
+    run::{Done, Install, InstallError},
+};
+
+/// Where the receipt is: beside kubeadm's own notes, because every cluster has that namespace.
+pub(super) const RECEIPT: (&str, &str) = ("kube-system", "ztlab-receipt");
+
+/// The facts of an install. No time and no host: two laptops with the same lab have equal receipts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The lab's name.
+    pub lab: String,
+    /// SHA-256 of the canonical lock.
+    pub lab_id: String,
+    /// Version by name.
+    pub version: std::collections::BTreeMap<String, String>,
+    /// Image ID by reference, as read back from the node.
+    pub images: std::collections::BTreeMap<String, String>,
+}
+
+pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
+    let lock = install.complete.lock();
+    let node = preload::connect(install).await?;
+    let present = node.images(install.node).await?;
+    let images = preload::expected(install)
+        .into_iter()
+        .filter_map(|image| {
+            Some((image.image.reference.clone(), present.get(&image.image.reference)?.config.to_string()))
+        })
+        .collect();
+    let receipt =
+        Receipt { lab: lock.name.clone(), lab_id: lock.lab_id().to_string(), version: lock.version.clone(), images };
+    let counts = install.apply(Step::Receipt, &[object(&receipt)?]).await?;
+    let detail = format!("lab {} in {}/{}", lock.lab_id().short(), RECEIPT.0, RECEIPT.1);
+    Ok(if counts.changed.is_empty() { Done::unchanged(detail) } else { Done::changed(detail) })
+}
+
+/// The ConfigMap that holds a receipt.
+fn object(receipt: &Receipt) -> Result<DynamicObject, InstallError> {
+    let text =
+        serde_json::to_string_pretty(receipt).map_err(std::io::Error::from).map_err(crate::store::StoreError::from)?;
+    let resource = kube::api::ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+    let mut object = DynamicObject::new(RECEIPT.1, &resource).within(RECEIPT.0);
+    object.data = serde_json::json!({ "data": { "receipt.json": text } });
+    Ok(object)
+}

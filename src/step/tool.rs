@@ -1,0 +1,90 @@
+//! The pinned programs as files that can run.
+
+use std::{io, path::PathBuf};
+
+use super::run::{Install, MissingEntry};
+use crate::{
+    base::{Descriptor, Digest, Platform},
+    plan::PlanError,
+};
+
+/// Why a pinned program cannot run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum ToolError {
+    /// Not in the lock.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Missing(#[from] MissingEntry),
+    /// Not in the store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Plan(#[from] PlanError),
+    /// The file system says no.
+    #[error("cannot make the pinned {name} executable")]
+    #[diagnostic(code("tool::place"), help("look at the free space and the rights of the store's folder"))]
+    Place {
+        /// The program.
+        name: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// The pinned program for the machine that runs ztlab, checked against its digest.
+///
+/// It is a copy beside the store's blobs, under its digest: blobs themselves stay plain data.
+pub(super) fn program(install: &Install, name: &'static str) -> Result<PathBuf, ToolError> {
+    let lock = install.complete.lock();
+    let member = || lock.file.values().find_map(|entry| entry.member.get(name)?.expected().complete());
+    let descriptor = lock.program(name, install.host).or_else(member).ok_or(MissingEntry { entry: "tool", name })?;
+    place(install, name, descriptor).map_err(|source| ToolError::Place { name, source })
+}
+
+/// The bytes of a program of the node, as `kubelet`.
+pub(super) fn node_program(
+    install: &Install,
+    name: &'static str,
+    platform: Platform,
+) -> Result<crate::store::StoredBlob, ToolError> {
+    let descriptor = install.complete.lock().program(name, platform).ok_or(MissingEntry { entry: "tool", name })?;
+    Ok(install.complete.blob(&descriptor.digest)?)
+}
+
+fn place(install: &Install, name: &str, descriptor: Descriptor) -> io::Result<PathBuf> {
+    let folder = install.complete.store().root().join("ztlab/tools").join(descriptor.digest.hex());
+    let path = folder.join(name);
+    let same = fs_err::metadata(&path).is_ok_and(|found| found.len() == descriptor.size)
+        && digest_of(&path)? == descriptor.digest;
+    if !same {
+        fs_err::create_dir_all(&folder)?;
+        copy_executable(&install.complete.store().path_of(&descriptor.digest), &path)?;
+    }
+    Ok(path)
+}
+
+/// Copies a file so that it appears whole and can run.
+pub(super) fn copy_executable(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = to.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+    fs_err::create_dir_all(folder)?;
+    let temporary = tempfile::Builder::new().prefix(".ztlab-").tempfile_in(folder)?;
+    fs_err::copy(from, temporary.path())?;
+    fs_err::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755))?;
+    // Linux refuses to run a file that is open for writing ("text file busy"): close it before the rename.
+    temporary.into_temp_path().persist(to).map_err(|error| error.error)
+}
+
+/// The digest of a file of any length.
+pub(super) fn digest_of(path: &std::path::Path) -> io::Result<Digest> {
+    use std::io::Read as _;
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = crate::base::Hasher::default();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..count]);
+    }
+}

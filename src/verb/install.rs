@@ -1,0 +1,120 @@
+//! `install`: the whole lab, from the store only.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::{
+    base::{Event, Platform},
+    cluster::process::Environment,
+    lockfile::{self, CheckedLock},
+    plan::Complete,
+    step::{
+        Install, Options, Report, Target,
+        uninstall::{self, Removed},
+    },
+    store::Store,
+};
+
+/// This machine or this lab has no platform that fits.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PlatformError {
+    /// ztlab does not know the machine.
+    #[error("ztlab has no lab for this machine ({} on {})", std::env::consts::OS, std::env::consts::ARCH)]
+    #[diagnostic(code("machine::platform"), help("use an Apple silicon Mac or a Linux machine"))]
+    Machine,
+    /// The lock is for others.
+    #[error("the lock has no {side} platform for this machine: expected {expected}, found {found}")]
+    #[diagnostic(
+        code("lock::platform"),
+        help("add \"{expected}\" to `{side}` in lock/ztlab.toml, then `ztlab lock` and `ztlab fetch`")
+    )]
+    Lock {
+        /// `host` or `node`.
+        side: &'static str,
+        /// This machine's.
+        expected: String,
+        /// The lock's.
+        found: String,
+    },
+}
+
+/// The lab of a context, every locked byte at hand.
+///
+/// # Errors
+/// When the lock is unreadable or incomplete, or the store lacks a blob: the error names it.
+pub fn complete(context: &Context) -> miette::Result<Complete> {
+    let lock = lockfile::read(&context.lock_path())?;
+    Ok(Complete::open(CheckedLock::new(lock)?, Store::open(&context.store)?)?)
+}
+
+/// Prepares the steps for a target.
+///
+/// # Errors
+/// When the lab is incomplete or not for this machine.
+pub fn prepare(context: &Context, target: Target, options: Options) -> miette::Result<Install> {
+    let complete = complete(context)?;
+    let host = Platform::current().ok_or(PlatformError::Machine)?;
+    let node = match host {
+        Platform::DarwinArm64 | Platform::LinuxArm64 => Platform::LinuxArm64,
+        Platform::LinuxAmd64 => Platform::LinuxAmd64,
+    };
+    for (side, platform, locked) in [("host", host, &complete.lock().host), ("node", node, &complete.lock().node)] {
+        if !locked.contains(&platform) {
+            let found = locked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(PlatformError::Lock { side, expected: platform.to_string(), found }.into());
+        }
+    }
+    let mut environment = Environment::scrubbed(context.environment.clone());
+    // Which Docker is the user's choice, as with the docker command itself.
+    if let Some(host) = context.environment.get("DOCKER_HOST") {
+        environment = environment.with("DOCKER_HOST", host.clone());
+    }
+    Ok(Install::new(
+        context.lab.clone(),
+        complete,
+        target,
+        host,
+        node,
+        environment,
+        minikube_home(context),
+        kubeconfig(context),
+        options,
+        context.reporter.clone(),
+    ))
+}
+
+/// Installs; says whether anything changed.
+///
+/// # Errors
+/// The first step's that fails.
+pub async fn run(context: &Context, target: Target, options: Options) -> miette::Result<Report> {
+    let install = prepare(context, target, options)?;
+    context.reporter.report(Event::Note {
+        text: format!("lab {} ({})", install.complete.lock().name, install.complete.lock().lab_id().short()),
+    });
+    install.run().await
+}
+
+/// Takes the lab away.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn uninstall(context: &Context, target: Target, options: Options) -> miette::Result<Removed> {
+    uninstall::uninstall(&prepare(context, target, options)?).await
+}
+
+/// Minikube's folder: `$MINIKUBE_HOME/.minikube`, or `$MINIKUBE_HOME` itself when it already ends so
+/// (kubernetes/minikube v1.32.0, `pkg/minikube/localpath/localpath.go:42-51`).
+fn minikube_home(context: &Context) -> PathBuf {
+    let home = || context.environment.get("HOME").cloned().unwrap_or_default();
+    let base = PathBuf::from(context.environment.get("MINIKUBE_HOME").cloned().unwrap_or_else(home));
+    if base.file_name().is_some_and(|name| name == ".minikube") { base } else { base.join(".minikube") }
+}
+
+/// `$KUBECONFIG` when it names one file; a list is left to the tools that merge it.
+pub(super) fn kubeconfig(context: &Context) -> Option<PathBuf> {
+    let value = context.environment.get("KUBECONFIG").filter(|value| !value.is_empty())?;
+    let mut files = std::env::split_paths(value);
+    let first = files.next()?;
+    files.next().is_none().then_some(first)
+}

@@ -1,0 +1,104 @@
+//! `verify`: the probes, against the lab that is running.
+
+use serde::Serialize;
+
+use super::{Context, install};
+use crate::{
+    base::normalize_reference,
+    proof::{self, KnownImage, Outcome, ProofContext, Verdict},
+    step::{
+        Options, Target,
+        images::{self, Role},
+    },
+};
+
+/// Namespaces that an install makes.
+const OWN_NAMESPACES: [&str; 4] = ["webapp", "istio-system", "calico-system", "tigera-operator"];
+/// The app's namespace in the lab's manifests.
+const APP_NAMESPACE: &str = "webapp";
+
+/// What the probes found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Proof {
+    /// Identity of the lab.
+    pub lab_id: String,
+    /// The kubectl context.
+    pub context: String,
+    /// One verdict a probe.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// At least one claim does not hold.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{} of {total} probes failed: {}", .failed.len(), .failed.join(", "))]
+#[diagnostic(code("proof::failed"), help("`ztlab verify --probe {} --teach` explains the first; `ztlab install` puts back what differs from the lab's files", .failed.first().map_or("", String::as_str)))]
+pub struct ProofFailed {
+    failed: Vec<String>,
+    total: usize,
+}
+
+/// The probing pods need a locked image with curl in it.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the probes need the image docker.io/curlimages/curl, and the lock has none")]
+#[diagnostic(
+    code("lock::prober"),
+    help(
+        "add [image.curl] with ref = \"docker.io/curlimages/curl:TAG\" to lock/ztlab.toml, then `ztlab lock` and `ztlab fetch`"
+    )
+)]
+pub struct NoProber;
+
+impl Proof {
+    /// Whether every claim holds.
+    ///
+    /// # Errors
+    /// Names the probes that failed.
+    pub fn verdict(&self) -> Result<(), ProofFailed> {
+        let failed: Vec<String> =
+            self.verdicts.iter().filter(|one| one.failed()).map(|one| one.probe.name.to_owned()).collect();
+        if failed.is_empty() { Ok(()) } else { Err(ProofFailed { failed, total: self.verdicts.len() }) }
+    }
+
+    /// How many claims hold.
+    pub fn passed(&self) -> usize {
+        self.verdicts.iter().filter(|one| one.outcome == Outcome::Passed).count()
+    }
+}
+
+/// Runs the probes that are named, or all.
+///
+/// # Errors
+/// When the cluster does not answer or a probe's name is unknown; failed probes are in the outcome.
+pub async fn run(context: &Context, target: Target, options: Options, probes: &[String]) -> miette::Result<Proof> {
+    let lab = install::prepare(context, target, options)?;
+    let lock = lab.complete.lock();
+    let ours = matches!(lab.target, Target::Minikube { .. });
+    let mut known = std::collections::BTreeMap::new();
+    let mut prober = None;
+    for image in images::of_lock(lock, lab.node) {
+        let name = image.name.strip_prefix("image.");
+        let index = name.and_then(|name| lock.image.get(name)?.index.as_ref()?.digest);
+        let reference = normalize_reference(&image.image.reference);
+        if reference.starts_with("docker.io/curlimages/curl:") {
+            prober = Some(reference.clone());
+        }
+        let expected_on_node = image.role == Role::Workload || (ours && image.role == Role::Bootstrap);
+        let (manifest, config) = (image.image.manifest.digest, image.image.config.digest);
+        known.insert(reference, KnownImage { index, manifest, config, expected_on_node });
+    }
+    let node = lab.connect_node().await?;
+    let connection = lab.connect().await?;
+    let proof = ProofContext {
+        client: connection.client.clone(),
+        node: Some(node),
+        platform: lab.node,
+        images: known,
+        prober_image: prober.ok_or(NoProber)?,
+        app_namespace: APP_NAMESPACE.to_owned(),
+        own_namespaces: OWN_NAMESPACES.map(str::to_owned).to_vec(),
+        judge_all_namespaces: ours,
+        reporter: context.reporter.as_ref(),
+    };
+    let verdicts = proof::prove(&proof, probes).await?;
+    Ok(Proof { lab_id: lock.lab_id().to_string(), context: lab.target.context().to_owned(), verdicts })
+}
