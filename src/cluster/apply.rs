@@ -303,8 +303,7 @@ async fn one(
     let created = || Applied { object: describe(object), change: Change::Created };
     let Some((resource, capabilities)) = kinds.0.get(&kind_key(object)) else { return Ok(created()) };
     let api = api_for(client, object, resource, capabilities);
-    let before = api.get_metadata_opt(name_of(object)).await.map_err(|source| refused("read", object, source))?;
-    let before = before.and_then(|object| object.metadata.resource_version);
+    let before = api.get_opt(name_of(object)).await.map_err(|source| refused("read", object, source))?;
     let mut wanted = object.clone();
     wanted.metadata.labels.get_or_insert_default().insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     let parameters = PatchParams {
@@ -316,11 +315,8 @@ async fn one(
     loop {
         match api.patch(name_of(object), &parameters, &Patch::Apply(&wanted)).await {
             Ok(after) => {
-                let change = match before {
-                    None => return Ok(created()),
-                    Some(version) if after.metadata.resource_version == Some(version.clone()) => Change::Unchanged,
-                    Some(_) => Change::Changed,
-                };
+                let Some(before) = before else { return Ok(created()) };
+                let change = if same(&before, &after) { Change::Unchanged } else { Change::Changed };
                 return Ok(Applied { object: describe(object), change });
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -335,6 +331,23 @@ async fn one(
             Err(source) => return Err(refused("apply", object, source)),
         }
     }
+}
+
+/// Whether two versions of an object are the same to a person.
+///
+/// The resource version settles most cases. It also moves when a controller writes a status between our two looks, and
+/// at every apply of an object with an empty list in it (the operator's ServiceAccount), so then the content decides.
+fn same(before: &DynamicObject, after: &DynamicObject) -> bool {
+    let content = |object: &DynamicObject| {
+        let mut object = object.clone();
+        object.metadata.resource_version = None;
+        object.metadata.managed_fields = None;
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.remove("status");
+        }
+        object
+    };
+    before.metadata.resource_version == after.metadata.resource_version || content(before) == content(after)
 }
 
 /// Whether an error goes away by itself: a webhook whose pod has just started, a server that is catching up.
@@ -402,6 +415,19 @@ mod tests {
             "Pod a",
         ];
         assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn what_the_server_writes_by_itself_is_no_change_of_ours() {
+        let object = |version: &str, colour: &str, status: &str| -> DynamicObject {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": version},
+                "data": {"colour": colour}, "status": {"phase": status}}))
+            .unwrap()
+        };
+        assert!(same(&object("1", "red", "new"), &object("1", "red", "new")));
+        assert!(same(&object("1", "red", "new"), &object("2", "red", "old")));
+        assert!(!same(&object("1", "red", "new"), &object("2", "blue", "new")));
     }
 
     #[test]

@@ -260,7 +260,7 @@ pub struct Destination {
     pub url: String,
 }
 
-/// The API server, a DNS pod's port beside 53, and istiod's plaintext port.
+/// The API server, a DNS pod's port beside 53, and istiod's debug port.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -276,7 +276,7 @@ pub async fn destinations(client: &Client) -> Result<Vec<Destination>, kube::Err
     let addresses = try_join_all([futures::FutureExt::boxed(api_server), futures::FutureExt::boxed(istiod)]).await?;
     let mut found = vec![
         Destination { name: "the API server".to_owned(), url: format!("https://{}:443/version", addresses[0]) },
-        Destination { name: "istiod's plaintext port".to_owned(), url: format!("http://{}:15010/", addresses[1]) },
+        Destination { name: "istiod's debug port".to_owned(), url: format!("http://{}:15014/version", addresses[1]) },
     ];
     let pods = dns.list(&ListParams::default().labels("k8s-app=kube-dns")).await?;
     let address = pods.items.iter().find_map(|pod| pod.status.as_ref()?.pod_ip.clone());

@@ -291,11 +291,15 @@ fn tigera_available(status: &DynamicObject) -> State {
         })
         .collect();
     let holds = |kind: &str| conditions.get(kind).filter(|(status, _)| *status == "True").map(|(_, message)| *message);
+    // The operator writes one line for each workload.
+    let holds = |kind: &str| holds(kind).map(|message| message.trim().replace('\n', "; "));
     match (holds("Degraded"), holds("Available")) {
-        (Some(message), _) if message.contains(OPERATOR_PULL_FAILURE) => State::Hopeless(message.to_owned()),
+        (Some(message), _) if message.contains(OPERATOR_PULL_FAILURE) => State::Hopeless(message),
         (Some(message), _) => State::Waiting(format!("the operator is degraded: {message}")),
         (None, Some(_)) => State::Met,
-        (None, None) => State::Waiting(holds("Progressing").unwrap_or("the operator has not reported yet").to_owned()),
+        (None, None) => {
+            State::Waiting(holds("Progressing").unwrap_or_else(|| "the operator has not reported yet".to_owned()))
+        }
     }
 }
 
