@@ -34,7 +34,193 @@ const fn explain(code: &'static str, exit: u8, text: &'static str) -> Explanatio
 }
 
 /// Every error code.
-pub(super) const EXPLANATIONS: &[Explanation] = &[];
+pub(super) const EXPLANATIONS: &[Explanation] = &[
+    explain(
+        "apply::conflict",
+        33,
+        "Another field manager owns a field that the lab wants to set. Nothing was forced. Look who changed the object (`kubectl get … -o yaml --show-managed-fields`), or take the fields over with --force-conflicts.",
+    ),
+    explain(
+        "apply::not_established",
+        33,
+        "A custom resource definition was applied, but the API server does not serve it yet.",
+    ),
+    explain("apply::refused", 33, "The API server refused an object. Its own words are in the message."),
+    explain(
+        "apply::stays",
+        33,
+        "A deleted object is still there, most often because of a finalizer whose controller does not run.",
+    ),
+    explain(
+        "apply::unknown_kind",
+        33,
+        "The API server knows no such kind: the step that installs its definition has not run.",
+    ),
+    explain("build::base", 21, "The base image of an app is not readable as an image."),
+    explain("build::part", 20, "Something that an app's image is made of is not locked or not fetched yet."),
+    explain("build::path", 2, "A file of an app is to go to a place that is no plain absolute path."),
+    explain("build::read", 20, "A part of an app's image cannot be read from the store."),
+    explain("build::source", 2, "A source file that the intent names is not there."),
+    explain(
+        "build::wheel",
+        21,
+        "A Python wheel breaks the wheel specification: its files differ from its RECORD, or it wants to write outside site-packages.",
+    ),
+    explain("cluster::ask", 31, "The API server does not answer. The node may be stopped."),
+    explain("cluster::connect", 31, "The kubeconfig names a cluster that cannot be connected to."),
+    explain("cluster::context", 2, "The kubeconfig has no such context."),
+    explain("cluster::istioctl", 33, "The pinned istioctl ended with an error. Its own words are in the message."),
+    explain(
+        "cluster::nodes",
+        30,
+        "The lab fills the image store of one node, and this cluster has another number of nodes.",
+    ),
+    explain("exec::deadline", 40, "A command in a pod did not end in time."),
+    explain("exec::lost", 40, "The connection to a command in a pod broke."),
+    explain("exec::refused", 40, "The API server refused to run a command in a pod."),
+    explain(
+        "fetch::absent",
+        20,
+        "A server does not have the file or image: the address or the version is wrong, or upstream removed it.",
+    ),
+    explain("fetch::address", 20, "An address in the intent or the lock is not a usable URL or image reference."),
+    explain(
+        "fetch::archive",
+        20,
+        "A member of an archive cannot be read: the archive is damaged or not what the lock says.",
+    ),
+    explain("fetch::build", 20, "An app's image could not be built from its locked parts."),
+    explain("fetch::connect", 20, "No connection to the server, after several attempts."),
+    explain(
+        "fetch::html",
+        20,
+        "A web page came where bytes were due: a captive portal or a login page. Sign in to the network first.",
+    ),
+    explain(
+        "fetch::incomplete",
+        20,
+        "Some bytes of the lab are not in the store. `ztlab fetch` resumes where it stopped.",
+    ),
+    explain("fetch::interrupted", 20, "The connection broke in the middle, again and again."),
+    explain("fetch::offline", 20, "--offline forbids sockets to the outside, and something is not in the store."),
+    explain(
+        "fetch::plain_http",
+        2,
+        "Plain http is for loopback and for mirrors that were named; everything else needs https.",
+    ),
+    explain("fetch::range", 20, "A server answered a request for a part of a file wrongly."),
+    explain("fetch::stalled", 20, "A server stopped sending and was given up, after several attempts."),
+    explain("fetch::status", 20, "A server answered with an error status."),
+    explain(
+        "fetch::token",
+        20,
+        "A registry refused to give a token: the image is private or the credentials are wrong.",
+    ),
+    explain("fetch::truncated", 20, "A file ended before its locked length."),
+    explain("forward::find", 33, "There is no pod behind the Service or name that was to be opened."),
+    explain("forward::listen", 2, "The loopback port is taken: choose another with --port."),
+    explain("forward::nobody", 33, "The Service has no ready pod."),
+    explain("integrity::archive", 21, "An archive's bytes do not match the lock."),
+    explain("integrity::build", 21, "An app's image came out different from the lock: its sources or parts changed."),
+    explain(
+        "integrity::damaged",
+        21,
+        "Bytes in the store changed since they were verified: a failing disk, or somebody edited them. Nothing was installed.",
+    ),
+    explain("integrity::digest", 21, "Bytes have another SHA-256 than the lock says. They were not kept."),
+    explain(
+        "integrity::fetch",
+        21,
+        "At least one artifact came with other bytes than the lock says. They were not kept.",
+    ),
+    explain("integrity::gone", 21, "A blob vanished from the store while it was in use."),
+    explain("integrity::member", 21, "A member of an archive has another SHA-256 than the lock says."),
+    explain("integrity::store", 21, "The store holds damaged or missing blobs."),
+    explain("integrity::too_long", 21, "A server sent more bytes than the lock says; the rest was not read."),
+    explain("intent::entry", 2, "An entry of lock/ztlab.toml contradicts itself or names something that is not there."),
+    explain("intent::schema", 2, "lock/ztlab.toml was written for another version of ztlab."),
+    explain("intent::syntax", 2, "lock/ztlab.toml is not TOML, or has a key that ztlab does not know."),
+    explain("intent::unreadable", 2, "lock/ztlab.toml cannot be read."),
+    explain("lab::read", 2, "A file of the lab cannot be read."),
+    explain("lab::text", 2, "A locked manifest is not text."),
+    explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
+    explain(
+        "lock::canonical",
+        10,
+        "The lock was edited by hand or by a merge: it is not in the one form that ztlab writes.",
+    ),
+    explain("lock::conflict", 10, "The lock holds the conflict markers of a merge."),
+    explain("lock::incomplete", 10, "Some entries of the lock have no digest yet: `ztlab fetch` completes them."),
+    explain("lock::lacks", 10, "The lock has no entry that this verb needs."),
+    explain("lock::platform", 10, "The lock is for other platforms than this machine."),
+    explain("lock::prober", 10, "The lock has no image that the probes can call from."),
+    explain("lock::schema", 10, "The lock was written by a newer ztlab."),
+    explain("lock::source", 10, "A source file of an app cannot be read."),
+    explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
+    explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),
+    explain("lock::unreadable", 10, "The lock cannot be read."),
+    explain("lock::write", 10, "The lock cannot be written; the old one is untouched."),
+    explain("machine::architecture", 30, "Docker's machine has another architecture than the lock's images."),
+    explain("machine::cache", 30, "A file cannot be written to Minikube's cache."),
+    explain("machine::cpus", 30, "Docker has fewer CPUs than the node is to have."),
+    explain("machine::docker", 30, "Docker does not answer: it is not installed or not started."),
+    explain("machine::memory", 30, "Docker has less memory than the node is to have."),
+    explain("machine::platform", 30, "ztlab has no lab for this kind of machine."),
+    explain("manifest::object", 2, "A document in a manifest is no Kubernetes object."),
+    explain("manifest::yaml", 2, "A manifest is not YAML."),
+    explain("minikube::command", 31, "Minikube failed. The end of its output is in the message."),
+    explain("minikube::start", 31, "`minikube start` failed. What it reported is in the message."),
+    explain("minikube::status", 31, "Minikube's status cannot be read."),
+    explain("node::address", 2, "--node takes docker:CONTAINER or containerd:ADDRESS."),
+    explain("node::answer", 32, "The node's runtime answered something that ztlab cannot read."),
+    explain("node::command", 32, "A command of the node's runtime failed."),
+    explain("node::not_kept", 32, "The node's runtime took the images and does not list them."),
+    explain("node::runtime", 30, "The node's runtime is neither Docker nor containerd."),
+    explain("plan::foreign", 70, "Something asked for a blob that the lock does not name."),
+    explain(
+        "policy::images",
+        11,
+        "A manifest names an image that the lock does not have, or a pull policy that asks a registry at every start. Nothing was applied.",
+    ),
+    explain("preload::base_image", 32, "Docker holds the node's image with another ID than the lock says."),
+    explain("preload::proof", 32, "After loading, the node's runtime reports other image IDs than the lock says."),
+    explain("process::deadline", 31, "A program took longer than it may."),
+    explain("process::failed", 31, "A program ended with an error. The end of its output is in the message."),
+    explain("process::input", 31, "A program closed its input too early."),
+    explain("process::not_found", 30, "A program that ztlab calls is not installed."),
+    explain("process::start", 30, "A program cannot be started."),
+    explain("proof::failed", 40, "A claim about the running lab does not hold. The table shows what was seen."),
+    explain("proof::leftovers", 40, "Pods of an earlier proof cannot be removed."),
+    explain("proof::prober", 40, "The pods that the probes call from cannot be made."),
+    explain("proof::prober_start", 40, "The pods that the probes call from do not start."),
+    explain("proof::unknown_probe", 2, "There is no probe of this name."),
+    explain("resolve::archive", 20, "The archive that a member is wanted from cannot be read."),
+    explain("resolve::document", 20, "A registry's document is no image index or manifest."),
+    explain("resolve::member", 20, "An archive has no such member."),
+    explain("resolve::platform", 20, "An image exists, but not for the platform that the lab needs."),
+    explain("resolve::wheel", 20, "The package index has no wheel of this version for the platform."),
+    explain(
+        "store::io",
+        20,
+        "The store's folder cannot be read or written: free space and rights are the usual reasons.",
+    ),
+    explain("store::newer", 2, "A newer ztlab made this store."),
+    explain("tool::place", 30, "A pinned program cannot be written beside the store."),
+    explain("usage::code", 2, "There is no such error code."),
+    explain("usage::config", 2, "config.toml in ztlab's configuration folder cannot be read."),
+    explain("usage::io", 2, "The working folder cannot be read."),
+    explain("usage::lab", 2, "There is no lab in this folder or above it."),
+    explain(
+        "usage::mirror",
+        2,
+        "--mirror takes FROM=TO: a registry host or URL prefix, and the URL prefix to ask instead.",
+    ),
+    explain("usage::name", 2, "The lab has no artifact of this name."),
+    explain("usage::step", 2, "An install has no step of this name."),
+    explain("usage::store", 2, "There is no place for the store."),
+    explain("wait::cluster", 33, "The API server stopped answering while a step waited."),
+    explain("wait::gate", 33, "Something did not become ready. The causes that the cluster shows are in the message."),
+];
 
 /// The explanation of a code.
 pub(super) fn explanation(code: &str) -> Option<&'static Explanation> {
@@ -50,4 +236,46 @@ pub(super) fn exit_of(report: &miette::Report) -> ExitCode {
 pub(super) fn number_of(report: &miette::Report) -> u8 {
     let code = report.code().map(|code| code.to_string());
     code.and_then(|code| explanation(&code)).map_or(70, |explanation| explanation.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The codes in the source: `code(area::what)` and `code("area::what")`.
+    fn codes_in(folder: &std::path::Path, codes: &mut BTreeSet<String>) {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                codes_in(&path, codes);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs_err::read_to_string(&path).unwrap();
+                for rest in text.split("code(").skip(1) {
+                    let code = rest.split(')').next().unwrap_or_default().trim_matches('"');
+                    let plain =
+                        code.chars().all(|letter| letter.is_ascii_lowercase() || letter == ':' || letter == '_');
+                    if plain && code.split("::").count() == 2 && !code.contains("area::") {
+                        codes.insert(code.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_explained_and_every_explanation_is_used() {
+        let mut codes = BTreeSet::new();
+        codes_in(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut codes);
+        let explained: BTreeSet<String> = EXPLANATIONS.iter().map(|one| one.code.to_owned()).collect();
+        assert_eq!(codes, explained);
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_documented_table() {
+        for one in EXPLANATIONS {
+            assert!(EXIT_CODES.iter().any(|(number, _)| *number == one.exit), "{}", one.code);
+        }
+    }
 }

@@ -46,7 +46,10 @@ pub enum ExecError {
     },
     /// It takes too long.
     #[error("`{command}` in the pod {pod} did not end within {} s", .deadline.as_secs())]
-    #[diagnostic(code(exec::deadline), help("run the same command again; type `ztlab doctor` when it stays so"))]
+    #[diagnostic(
+        code(exec::deadline),
+        help("run the same command again; `kubectl get pods -A` shows what is not ready when it stays so")
+    )]
     Deadline {
         /// The command.
         command: String,

@@ -65,7 +65,7 @@ pub enum ForwardError {
     },
     /// The API server refused or does not know the object.
     #[error("cannot find {target}")]
-    #[diagnostic(code(forward::find), help("type `ztlab status`, then `ztlab install` for what is missing"))]
+    #[diagnostic(code(forward::find), help("`ztlab install` brings what is missing"))]
     Find {
         /// Where it was to lead.
         target: String,
@@ -75,7 +75,7 @@ pub enum ForwardError {
     },
     /// The Service is there, but not the port, or no ready pod.
     #[error("nothing answers behind {target}: expected {expected}")]
-    #[diagnostic(code(forward::nobody), help("type `ztlab status` to see which pod is not ready"))]
+    #[diagnostic(code(forward::nobody), help("type `kubectl get pods -A` to see which pod is not ready"))]
     Nobody {
         /// Where it was to lead.
         target: String,

@@ -78,9 +78,7 @@ pub enum MinikubeError {
     #[error("Minikube could not start the profile `{profile}`: expected exit code 0{}", listed(.reported))]
     #[diagnostic(
         code(minikube::start),
-        help(
-            "type `ztlab doctor`; when it finds nothing, `minikube logs -p {profile}`, and `ztlab uninstall` before another try"
-        )
+        help("look into `minikube logs -p {profile}`, and `ztlab uninstall` before another try")
     )]
     Start {
         /// The profile.

@@ -81,7 +81,7 @@ impl Environment {
 pub enum ProcessError {
     /// The program is not on `PATH`.
     #[error("cannot run `{command}`: there is no `{program}` on PATH (looked in {path})")]
-    #[diagnostic(code(process::not_found), help("install `{program}`, then type `ztlab doctor`"))]
+    #[diagnostic(code(process::not_found), help("install `{program}`, then run the same command again"))]
     NotFound {
         /// What was attempted.
         command: String,
@@ -92,7 +92,7 @@ pub enum ProcessError {
     },
     /// The system refused to start it, or a pipe to it broke.
     #[error("cannot run `{command}`")]
-    #[diagnostic(code(process::start), help("type `ztlab doctor` to see what this machine lacks"))]
+    #[diagnostic(code(process::start), help("look at the rights of the program and its folder"))]
     Start {
         /// What was attempted.
         command: String,
@@ -112,10 +112,7 @@ pub enum ProcessError {
     },
     /// It ended with another exit code than expected.
     #[error("`{command}` failed: expected exit code 0, found {}{}", code_text(*.code), quoted(.stderr))]
-    #[diagnostic(
-        code(process::failed),
-        help("type `ztlab doctor`, mend what it names, and run the same command again")
-    )]
+    #[diagnostic(code(process::failed), help("mend what its words name, and run the same command again"))]
     Failed {
         /// What was attempted.
         command: String,

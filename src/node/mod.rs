@@ -119,7 +119,7 @@ pub enum NodeError {
     #[error("cannot {action} on the node {node}")]
     #[diagnostic(
         code(node::command),
-        help("type `ztlab doctor`; when the node does not run, `ztlab install` starts it")
+        help("when the node does not run, `ztlab install` starts it; then run the same command again")
     )]
     Command {
         /// What was attempted.
@@ -141,7 +141,10 @@ pub enum NodeError {
     },
     /// An answer that cannot be read.
     #[error("cannot read {what} from the node {node}: found `{found}`")]
-    #[diagnostic(code(node::answer), help("type `ztlab doctor`; the node's tools may be newer than this ztlab"))]
+    #[diagnostic(
+        code(node::answer),
+        help("the node's tools may be newer than this ztlab: `ztlab --verbose …` shows what they say")
+    )]
     Answer {
         /// What was expected.
         what: String,

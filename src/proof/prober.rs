@@ -52,11 +52,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub enum ProberError {
     /// They could not be made.
     #[error("cannot make the probing pods")]
-    #[diagnostic(code(proof::prober), help("type `ztlab status`, then `ztlab install` for what is missing"))]
+    #[diagnostic(code(proof::prober), help("`ztlab install` brings what is missing, then `ztlab verify` again"))]
     Apply(#[from] ApplyError),
     /// They did not start.
     #[error("the probing pods did not start")]
-    #[diagnostic(code(proof::prober_start), help("type `ztlab status`, then `ztlab verify` again"))]
+    #[diagnostic(
+        code(proof::prober_start),
+        help("type `kubectl get pods -A` to see what keeps it, then `ztlab verify` again")
+    )]
     Start(#[from] WaitError),
     /// The API server does not answer.
     #[error("cannot clear away the probing pods of an earlier run")]

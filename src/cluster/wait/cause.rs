@@ -100,7 +100,9 @@ pub fn advice(findings: &[Finding]) -> &'static str {
         Some(Cause::ImageMissing { .. }) => {
             "type `ztlab install --from preload`; when the image is not in the lock, add it and `ztlab lock`"
         }
-        Some(Cause::Unschedulable { .. }) => "type `ztlab doctor`: the node needs more memory or CPUs than it has",
+        Some(Cause::Unschedulable { .. }) => {
+            "the node needs more memory or CPUs than it has: `ztlab uninstall`, then `ztlab install --memory MIB --cpus N`"
+        }
         Some(Cause::CrashLoop { .. }) => "read the log above, mend what it names, then `ztlab install`",
         Some(Cause::ProbeFailing { .. }) => "type `ztlab install` again; on a slow machine with a longer `--timeout`",
         Some(Cause::WebhookRefusing { .. }) => {
@@ -109,7 +111,7 @@ pub fn advice(findings: &[Finding]) -> &'static str {
         Some(Cause::Setup { .. }) => {
             "type `ztlab install --from calico`: the pod network or an object that the pod needs is missing"
         }
-        None => "type `ztlab status`, then `ztlab install` again with a longer `--timeout`",
+        None => "type `kubectl get pods -A`, then `ztlab install` again with a longer `--timeout`",
     }
 }
 

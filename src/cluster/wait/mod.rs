@@ -42,10 +42,7 @@ pub enum WaitError {
     },
     /// The API server does not answer.
     #[error("cannot ask the cluster about {gate}")]
-    #[diagnostic(
-        code(wait::cluster),
-        help("type `ztlab status`; when the node does not run, `ztlab install` starts it")
-    )]
+    #[diagnostic(code(wait::cluster), help("when the node does not run, `ztlab install` starts it"))]
     Cluster {
         /// What was asked about.
         gate: String,
