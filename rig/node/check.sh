@@ -13,7 +13,7 @@ POD_PATIENCE=90
 passed=0
 failed=0
 
-# check CLAIM COMMAND...: one line of evidence for each claim.
+# check CLAIM COMMAND...: one line of evidence for each claim. A round ends early when there is no node to ask.
 check() {
   local claim=$1
   shift
@@ -24,6 +24,7 @@ check() {
     failed=$((failed + 1))
     echo "FAIL  $claim"
     sed 's/^/      /' "$RIG_STATE/log/check.txt" | tail -n 8
+    return 1
   fi
 }
 
@@ -101,7 +102,7 @@ lookup_answers() { wait_until 30 lookup && lookup | grep -F "$API_SERVICE_IP"; }
 pod_reaches_api_service() { kube exec pod -- busybox nc -w 3 "$API_SERVICE_IP" 443 -e true; }
 
 first_round() {
-  check 'comes up from nothing' node_up
+  check 'comes up from nothing' node_up || return
   check 'node is registered and waits for a pod network' node_is_waiting_for_a_network
   check 'CoreDNS is deployed and waits too' wait_until 20 coredns_waits
   check 'version is the release, not a build from nowhere' equals "$(kube get node "$NODE_NAME" -o jsonpath='{.status.nodeInfo.kubeletVersion}')" "$KUBERNETES_VERSION"
@@ -122,7 +123,7 @@ first_round() {
 }
 
 second_round() {
-  check 'comes up again with its state' node_up
+  check 'comes up again with its state' node_up || return
   check 'the node becomes Ready by itself' wait_until $POD_PATIENCE equals_ready
   check 'the pod of the first round comes back' wait_until $POD_PATIENCE lookup
   check 'its lookup answers' lookup_answers
@@ -149,7 +150,7 @@ kill_and_look() {
 no_processes() { [ -z "$(node_processes)" ]; }
 
 node_down --wipe --quiet
-first_round
-second_round
+first_round && second_round
+node_down --wipe --quiet
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
