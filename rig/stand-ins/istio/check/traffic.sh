@@ -61,9 +61,11 @@ allow_loadtest() {
     --patch '[{"op":"add","path":"/spec/rules/0/from/0/source/principals/-","value":"cluster.local/ns/webapp/sa/loadtest"}]'
 }
 
-restart_istiod() {
-  kube -n istio-system delete pod -l app=istiod --wait=true && kube -n istio-system rollout status deployment/istiod --timeout=${PATIENCE}s
+scale_istiod() {
+  kube -n istio-system scale deployment/istiod --replicas="$1" && kube -n istio-system rollout status deployment/istiod --timeout=${PATIENCE}s &&
+    { [ "$1" != 0 ] || wait_until $PATIENCE istiod_is_gone; }
 }
+istiod_is_gone() { equals "$(kube -n istio-system get pods -l app=istiod -o name)" ''; }
 
 # The packets to the silent pod are dropped on their way, as a network policy does it.
 silence() { in_node iptables -I FORWARD -d "$(address silent)" -p tcp --dport 5000 -j DROP; }
@@ -155,7 +157,10 @@ traffic_checks() {
   check '… and answered for with 503 after ten seconds' asking_gives '^503 in (9\.[5-9]|10\.|11\.)' frontend http://silent:5000/
   check 'every proxy has what it was sent' becomes $POLICY_PATIENCE all_proxies_synced
   check 'requests are counted with their identities' becomes $POLICY_PATIENCE counted frontend
-  check 'istiod restarts' restart_istiod
+  check 'istiod stops' scale_istiod 0
+  check '… the mesh goes on' asking_gives '^200 ' frontend "$BACKEND"
+  check '… and no pod comes in unasked' refuses 'failed calling webhook' kube -n webapp run unasked --image=docker.io/ztlab/mesh-probe:1
+  check 'istiod starts' scale_istiod 1
   check '… knows every proxy again' becomes 30 all_proxies_synced
   check '… and the mesh goes on with the same root' asking_gives '^200 ' frontend "$BACKEND"
   check 'nothing else restarted' nothing_restarted

@@ -19,15 +19,16 @@ import (
 	"ztlab.rig/istio/internal/names"
 )
 
-const usage = `istioctl install --set KEY=VALUE... [-y] [--readiness-timeout 5m0s]
+var usage = `istioctl install --set KEY=VALUE... [-y] [--readiness-timeout 5m0s]
 istioctl uninstall --purge [-y]
 istioctl version [--remote=false]
-Each takes --context NAME and --kubeconfig FILE. This is the rig's stand-in for Istio ` + names.Version + `.`
+Each takes --context NAME and --kubeconfig FILE. Keys of --set: ` + strings.Join(install.KnownKeys, ", ") + `.
+This is the rig's stand-in for Istio ` + names.Version + `.`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
@@ -120,6 +121,7 @@ func runVersion(ctx context.Context, flags *pflag.FlagSet, arguments []string, c
 }
 
 func parse(flags *pflag.FlagSet, arguments []string) error {
+	flags.Usage = func() { fmt.Println(usage) }
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}

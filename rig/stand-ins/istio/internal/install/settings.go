@@ -2,7 +2,6 @@ package install
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -18,15 +17,9 @@ type Settings struct {
 	given map[string]string
 }
 
-// KnownKeys are the only keys of --set, each with what it does. The real istioctl knows hundreds: an unknown one is an
-// error here, so that a change of the product's arguments is noticed instead of having no effect.
-var KnownKeys = map[string]string{
-	"profile":                       "must be demo, the only profile of the stand-in",
-	"hub":                           "registry and folder of the images",
-	"tag":                           "tag of the images",
-	"values.global.imagePullPolicy": "pull policy of all images",
-	metadataPrefix + "NAME":         "a variable in the environment of every proxy",
-}
+// KnownKeys are the only keys of --set. The real istioctl knows hundreds: an unknown one is an error here, so that a
+// change of the product's arguments is noticed instead of having no effect.
+var KnownKeys = []string{"profile", "hub", "tag", "values.global.imagePullPolicy", metadataPrefix + "NAME"}
 
 // ParseSettings reads the values of --set.
 func ParseSettings(assignments []string) (Settings, error) {
@@ -53,20 +46,11 @@ func ParseSettings(assignments []string) (Settings, error) {
 		case key == "values.global.imagePullPolicy":
 			settings.PullPolicy = value
 		default:
-			return Settings{}, fmt.Errorf("--set %s: the stand-in does not know this key; it knows %s", key, knownKeys())
+			return Settings{}, fmt.Errorf("--set %s: the stand-in does not know this key; it knows %s", key, strings.Join(KnownKeys, ", "))
 		}
 	}
 	if profile != "demo" {
 		return Settings{}, fmt.Errorf("profile %q: the stand-in has the profile demo only; use --set profile=demo", profile)
 	}
 	return settings, nil
-}
-
-func knownKeys() string {
-	keys := []string{}
-	for key := range KnownKeys {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	return strings.Join(keys, ", ")
 }

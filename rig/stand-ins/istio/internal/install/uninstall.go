@@ -50,23 +50,20 @@ func Purge(ctx context.Context, cluster *Cluster, out io.Writer) error {
 			fmt.Fprintf(out, "  Removed %s.\n", title(&object))
 		}
 	}
-	if err := await(ctx, removalTimeout, gone(cluster.leftDefinitions(everything))); err != nil {
+	if err := await(ctx, removalTimeout, cluster.definitionsGone(everything)); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "✔ Uninstall complete")
 	return nil
 }
 
-func (cluster *Cluster) leftDefinitions(options metav1.ListOptions) func(ctx context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) {
-		found, err := cluster.dynamic.Resource(definitionResource).List(ctx, options)
-		if err != nil {
-			return nil, err
+// definitionsGone waits for the CRDs: each of them stays until all its objects are removed.
+func (cluster *Cluster) definitionsGone(options metav1.ListOptions) check {
+	return func(ctx context.Context) (string, error) {
+		left, err := cluster.dynamic.Resource(definitionResource).List(ctx, options)
+		if err != nil || len(left.Items) == 0 {
+			return "", err
 		}
-		left := []string{}
-		for _, object := range found.Items {
-			left = append(left, object.GetName())
-		}
-		return left, nil
+		return fmt.Sprintf("%d definitions are left, %s among them", len(left.Items), left.Items[0].GetName()), nil
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -137,19 +136,5 @@ func (cluster *Cluster) webhooksTrusted(name string) check {
 			}
 		}
 		return "", nil
-	}
-}
-
-// gone waits for objects whose deletion takes a while.
-func gone(list func(ctx context.Context) ([]string, error)) check {
-	return func(ctx context.Context) (string, error) {
-		left, err := list(ctx)
-		if apierrors.IsNotFound(err) {
-			return "", nil
-		}
-		if err != nil || len(left) == 0 {
-			return "", err
-		}
-		return "still there: " + strings.Join(left, ", "), nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -178,6 +179,9 @@ func Check(kind string, spec []byte) error {
 		if err := decodeStrictly(spec, &decoded); err != nil {
 			return err
 		}
+		if err := checkPorts(decoded); err != nil {
+			return err
+		}
 		return oneOf("action", decoded.Action, "", "ALLOW", "DENY")
 	case "Gateway":
 		var decoded GatewaySpec
@@ -220,6 +224,19 @@ func oneOf(field, value string, allowed ...string) error {
 		}
 	}
 	return fmt.Errorf("the rig's stand-in for Istio knows no %s %q", field, value)
+}
+
+func checkPorts(spec AuthorizationSpec) error {
+	for _, rule := range spec.Rules {
+		for _, to := range rule.To {
+			for _, port := range append(append([]string{}, to.Operation.Ports...), to.Operation.NotPorts...) {
+				if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+					return fmt.Errorf("operation.ports: %q is not a port", port)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func checkTimeouts(spec VirtualServiceSpec) error {

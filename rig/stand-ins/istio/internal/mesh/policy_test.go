@@ -15,6 +15,8 @@ func TestCheck(t *testing.T) {
 		{"AuthorizationPolicy", `{"rules":[{"when":[{"key":"request.headers[a]","values":["b"]}]}]}`, "when"},
 		{"AuthorizationPolicy", `{"rules":[{"from":[{"source":{"ipBlocks":["10.0.0.0/8"]}}]}]}`, "ipBlocks"},
 		{"AuthorizationPolicy", `{"action":"CUSTOM"}`, "CUSTOM"},
+		{"AuthorizationPolicy", `{"rules":[{"to":[{"operation":{"ports":["5000"]}}]}]}`, ""},
+		{"AuthorizationPolicy", `{"rules":[{"to":[{"operation":{"notPorts":["http"]}}]}]}`, "http"},
 		{"Gateway", `{"selector":{"istio":"ingressgateway"},"servers":[{"port":{"number":80,"name":"http","protocol":"HTTP"},"hosts":["*"]}]}`, ""},
 		{"Gateway", `{"servers":[{"port":{"number":443,"name":"https","protocol":"HTTPS"},"hosts":["*"]}]}`, "HTTPS"},
 		{"VirtualService", `{"hosts":["*"],"http":[{"route":[{"destination":{"host":"a"}}],"timeout":"10s"}]}`, ""},
