@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"ztlab.rig/istio/internal/names"
@@ -24,28 +25,36 @@ const answerTimeout = 30 * time.Second
 // errNothingNew is istiod's answer to a question that it held until the end.
 var errNothingNew = errors.New("nothing new")
 
-// client talks to istiod.
+// client talks to istiod. It trusts exactly the root that istiod put into the namespace.
 type client struct {
 	address string
-	http    http.Client
+
+	mutex sync.Mutex
+	root  []byte
+	http  *http.Client
 }
 
-// newClient trusts exactly the root that istiod put into the namespace.
-func newClient(address string) (*client, error) {
+// trusting gives a connection maker for the root as it is now: a pod may have started with the root of a mesh that was
+// purged, and the kubelet brings the new one into the running pod.
+func (client *client) trusting() (*http.Client, error) {
+	client.mutex.Lock()
+	defer client.mutex.Unlock()
 	root, err := os.ReadFile(rootCertFile)
-	if err != nil {
-		return nil, err
+	if err != nil || bytes.Equal(root, client.root) {
+		return client.http, err
 	}
 	trusted := x509.NewCertPool()
 	if !trusted.AppendCertsFromPEM(root) {
 		return nil, fmt.Errorf("%s has no certificate", rootCertFile)
 	}
-	return &client{address: address, http: http.Client{
+	client.root = root
+	client.http = &http.Client{
 		Timeout: answerTimeout,
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: names.DiscoveryHost, MinVersion: tls.VersionTLS12},
 		},
-	}}, nil
+	}
+	return client.http, nil
 }
 
 func (client *client) certificate(ctx context.Context, request string) (wire.CertificateReply, error) {
@@ -61,6 +70,10 @@ func (client *client) configuration(ctx context.Context, request wire.Configurat
 }
 
 func (client *client) ask(ctx context.Context, path string, question, answer any) error {
+	connections, err := client.trusting()
+	if err != nil {
+		return err
+	}
 	body, err := json.Marshal(question)
 	if err != nil {
 		return err
@@ -75,7 +88,7 @@ func (client *client) ask(ctx context.Context, path string, question, answer any
 		return err
 	}
 	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	response, err := client.http.Do(request)
+	response, err := connections.Do(request)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type Agent struct {
 
 // Run fetches what Envoy needs, runs it, and keeps it up to date. It returns when Envoy ends or the context does.
 func Run(ctx context.Context, settings Settings) error {
-	agent := &Agent{settings: settings, admin: newAdmin()}
+	agent := &Agent{settings: settings, admin: newAdmin(), client: &client{address: settings.Discovery}}
 	counter := newRequestCounter(settings.Namespace, settings.Workload)
 	status, err := newStatus(settings, agent.admin, counter)
 	if err != nil {
@@ -45,9 +45,6 @@ func Run(ctx context.Context, settings Settings) error {
 	failed := make(chan error, 1)
 	go func() { failed <- status.listen() }()
 
-	if agent.client, err = newClient(settings.Discovery); err != nil {
-		return err
-	}
 	if err := persist(ctx, "the certificate", func() error { return agent.renewCertificate(ctx) }); err != nil {
 		return stopped(err)
 	}
