@@ -1,5 +1,7 @@
 //! Apply and wait against a small API server of our own: what the product does with its answers.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

@@ -1,5 +1,7 @@
 //! A node's runtime against fake `docker` and `ctr` programs that keep their images in a folder.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+
 use std::{path::Path, time::Duration};
 
 use ztlab::{

@@ -21,7 +21,7 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(180);
 
 /// What a healthy offline start says although nothing is wrong.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 11] = [
     "trouble accessing https://registry.k8s.io",
     "may need to configure a proxy",
     "should not be used with root privileges",
@@ -31,7 +31,13 @@ const HARMLESS: [&str; 9] = [
     "validations when --force is supplied",
     "Unable to find image",
     "Failing to connect to https://registry.k8s.io",
+    // The proxies of an offline run lead nowhere on purpose.
+    "Local proxy ignored",
+    "You appear to be using a proxy",
 ];
+
+/// Where Minikube puts its nodes (it takes the first free network from 192.168.49.0/24 on) and its Services.
+const NODE_NETWORKS: [&str; 3] = ["192.168.0.0/16", "10.96.0.0/12", "control-plane.minikube.internal"];
 
 /// What the node is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +137,15 @@ impl Minikube {
     /// Takes the binary and a scrubbed environment that says where Minikube keeps its files (`MINIKUBE_HOME`).
     pub fn new(program: impl Into<PathBuf>, environment: Environment, profile: impl Into<String>) -> Self {
         // Styled output is emoji and colours in the middle of messages.
-        let environment = environment.with("MINIKUBE_IN_STYLE", "false");
+        let mut environment = environment.with("MINIKUBE_IN_STYLE", "false");
+        // On Linux Minikube asks the API server at the node's own address, which nobody knows before the start; Go reads
+        // the exceptions once, so the one that Minikube adds later comes too late.
+        for name in ["NO_PROXY", "no_proxy"] {
+            if let Some(exempt) = environment.get(name) {
+                let exempt = [&[exempt], &NODE_NETWORKS[..]].concat().join(",");
+                environment = environment.with(name, exempt);
+            }
+        }
         Self { program: program.into(), environment, profile: profile.into() }
     }
 
@@ -314,6 +328,17 @@ mod tests {
              --base-image=gcr.io/k8s-minikube/kicbase:v0.0.42 --preload=false --cni=false --network-plugin=cni \
              --memory=6144 --cpus=4 --extra-config=kubeadm.pod-network-cidr=10.244.0.0/16 --interactive=false -o json"
         );
+    }
+
+    #[test]
+    fn an_offline_minikube_still_reaches_its_own_node() {
+        let minikube = Minikube::new("minikube", Environment::default().offline(["127.0.0.1"]), "ztlab");
+        for name in ["NO_PROXY", "no_proxy"] {
+            let exempt = minikube.environment.get(name).unwrap();
+            assert!(exempt.starts_with("localhost,127.0.0.1") && exempt.contains(",192.168.0.0/16"), "{exempt}");
+        }
+        let online = Minikube::new("minikube", Environment::default(), "ztlab");
+        assert_eq!(online.environment.get("NO_PROXY"), None);
     }
 
     #[test]
