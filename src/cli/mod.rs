@@ -8,7 +8,12 @@ mod progress;
 mod render;
 mod settings;
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -74,7 +79,10 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
     match arguments.verb {
         Verb::Explain { code } => return explain::print(code.as_deref(), json),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "ztlab", &mut std::io::stdout());
+            // Into memory first: clap_complete panics when the pipe is closed (`ztlab completions zsh | head`).
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "ztlab", &mut script);
+            let _ = std::io::stdout().write_all(&script);
             return Ok(());
         }
         Verb::Man => {
