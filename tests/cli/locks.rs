@@ -1,0 +1,175 @@
+//! Locks that are incomplete, stale or tampered with: each with its message, its next command and its exit code.
+
+use crate::home::{Home, Ran};
+
+const LOCK: &str = "lab/lock/ztlab.lock";
+
+fn check(home: &Home) -> Ran {
+    let ran = home.run(&["lock", "--check"]);
+    assert_eq!(ran.stdout, "", "errors are not data");
+    ran
+}
+
+#[test]
+fn a_complete_lock_is_said_to_be_so() {
+    let ran = Home::with_small_lab().run(&["lock", "--check"]);
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.starts_with("the lock answers the intent: lab "), "{}", ran.stdout);
+}
+
+#[test]
+fn the_shipped_lock_names_its_gaps_and_what_fills_them() {
+    let home = Home::with_shipped_lab();
+    let ran = check(&home);
+    let text = fs_err::read_to_string(home.path(LOCK)).unwrap();
+    let gaps = text.lines().filter(|line| line.starts_with("pending = ")).count();
+    if gaps == 0 {
+        assert_eq!(ran.exit, 0, "nothing is pending any more");
+        return;
+    }
+    assert_eq!(ran.exit, 10);
+    let first = ran.stderr.lines().next().unwrap();
+    assert!(first.starts_with(&format!("error: the lock is incomplete: {gaps} ")), "{first}");
+    for block in text.split("\n\n").filter(|block| block.contains("\npending = ")) {
+        let name = block.trim_start_matches('[').split(']').next().unwrap();
+        assert!(ran.stderr.contains(&format!("\n  {name}: ")), "{name} is pending and not listed");
+    }
+    assert!(ran.stderr.contains("next: with a network, `ztlab fetch` completes it"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_unknown_key_is_shown_in_its_place() {
+    let home = Home::with_small_lab();
+    home.edit(LOCK, "size = 12", "sizes = 12");
+    let ran = check(&home);
+    assert_eq!(ran.exit, 10);
+    insta::assert_snapshot!(ran.stderr, @r#"
+    lock::syntax
+
+      × cannot read the lock: unknown field `sizes`, expected one of `want`,
+      │ `digest`, `size`, `pending` (line 13, column 1)
+        ╭─[lock/ztlab.lock:13:1]
+     12 │ digest = "sha256:6dcd4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f"
+     13 │ sizes = 12
+        · ──┬──
+        ·   ╰── here
+        ╰────
+      help: nobody edits the lock by hand: restore it with `git checkout lock/
+            ztlab.lock`, or rewrite it with `ztlab lock`
+    "#);
+}
+
+#[test]
+fn an_upper_case_digest_is_refused() {
+    let home = Home::with_small_lab();
+    home.edit(LOCK, "sha256:6dcd4", "sha256:6DCD4");
+    let ran = check(&home);
+    assert_eq!(ran.exit, 10);
+    insta::assert_snapshot!(ran.stderr, @r#"
+    lock::syntax
+
+      × cannot read the lock:
+      │ `sha256:6DCD4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f`
+      │ is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits
+      │ (line 12, column 10)
+        ╭─[lock/ztlab.lock:12:10]
+     11 │ want = "https://upstream.invalid/v3.27.0/operator.yaml"
+     12 │ digest = "sha256:6DCD4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f"
+        ·          ────────────────────────────────────┬────────────────────────────────────
+        ·                                              ╰── here
+     13 │ size = 12
+        ╰────
+      help: nobody edits the lock by hand: restore it with `git checkout lock/
+            ztlab.lock`, or rewrite it with `ztlab lock`
+    "#);
+}
+
+#[test]
+fn a_merge_that_was_left_open_is_recognised() {
+    let home = Home::with_small_lab();
+    home.edit(LOCK, "size = 12\n", "<<<<<<< ours\nsize = 12\n=======\nsize = 13\n>>>>>>> theirs\n");
+    let ran = check(&home);
+    assert_eq!(ran.exit, 10);
+    insta::assert_snapshot!(ran.stderr, @r#"
+    lock::conflict
+
+      × the lock holds an unfinished merge: a conflict marker in line 13
+        ╭─[lock/ztlab.lock:13:1]
+     12 │ digest = "sha256:6dcd4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f"
+     13 │ <<<<<<< ours
+        · ──────┬─────
+        ·       ╰── conflict marker
+     14 │ size = 12
+        ╰────
+      help: take either side with `git checkout --theirs lock/ztlab.lock`, merge
+            ztlab.toml, then run `ztlab lock`
+    "#);
+}
+
+#[test]
+fn another_spelling_of_the_same_is_refused() {
+    let home = Home::with_small_lab();
+    home.edit(LOCK, "size = 12", "size = 0x0c");
+    let ran = check(&home);
+    assert_eq!(ran.exit, 10);
+    assert!(ran.stderr.starts_with("lock::canonical\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 13 is `size = 0x0c`"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_edited_intent_makes_the_lock_stale() {
+    let home = Home::with_small_lab();
+    home.edit("lab/lock/ztlab.toml", "3.27.0", "3.28.0");
+    let ran = check(&home);
+    assert_eq!(ran.exit, 10);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: the lock is stale
+      manifest.operator: locked https://upstream.invalid/v3.27.0/operator.yaml, asked for https://upstream.invalid/v3.28.0/operator.yaml
+      version.calico: locked 3.27.0, asked for 3.28.0
+      next: bring it up to date with `ztlab lock`, and commit both files together
+      more: ztlab explain lock::stale
+    ");
+}
+
+#[test]
+fn fetching_offline_names_what_is_missing() {
+    let ran = Home::with_small_lab().run(&["fetch", "--offline"]);
+    assert_eq!(ran.exit, 20);
+    insta::assert_snapshot!(ran.stderr, @r"
+    warning: manifest.operator file: offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for (failed)
+    error: 1 artifact could not be had
+      manifest.operator (file): offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for
+          run the same command without `--offline`, or bring the blobs with `ztlab fetch --from DIR`
+      next: everything else is in the store: run `ztlab fetch` again to go on, or name another source with `--mirror FROM=TO` or `--from DIR`
+      more: ztlab explain fetch::incomplete
+    ");
+}
+
+#[test]
+fn an_install_from_an_empty_store_stops_before_anything() {
+    let home = Home::with_small_lab();
+    let ran = home.run(&["install", "--offline"]);
+    assert_eq!(ran.exit, 20);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: the store lacks 1 blob of this lab (12 B)
+      manifest.operator: sha256:6dcd4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f, 12 B
+      next: with a network, `ztlab fetch` brings them; without one, take them from another machine: `ztlab fetch --from DIR`
+      more: ztlab explain fetch::incomplete
+    ");
+}
+
+#[test]
+fn an_install_from_an_incomplete_lock_stops_before_anything() {
+    let home = Home::with_small_lab();
+    home.edit(LOCK, "size = 12\n", "pending = [\"size\"]\n");
+    let ran = home.run(&["install", "--offline"]);
+    assert_eq!(ran.exit, 10);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: the lock is incomplete: 1 entry is not pinned yet
+      manifest.operator: size
+      next: with a network, `ztlab fetch` completes it (or `ztlab lock`, which downloads no images)
+      more: ztlab explain lock::incomplete
+    ");
+    assert!(!home.path(".minikube").exists(), "nothing was placed for Minikube");
+    assert!(!home.path("data").exists(), "not even a store was made");
+}
