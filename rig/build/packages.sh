@@ -12,6 +12,7 @@ set -euo pipefail
 TOOLS=(
   containerd:containerd runc:runc iptables:iptables ipset:ipset conntrack:conntrack ip:iproute2 nsenter:util-linux
   sysctl:procps openssl:openssl curl:curl nginx:nginx-light python3:python3 pip3:python3-pip
+  chromium:chromium
 )
 POLICY=/usr/sbin/policy-rc.d
 

@@ -23,12 +23,19 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         memory: *memory,
         cpus: *cpus,
         pod_cidr: POD_CIDR.to_owned(),
-        extra: Vec::new(),
+        extra: if runs_as_root() { vec!["--force".to_owned()] } else { Vec::new() },
     };
     // A start from archives took half a minute; kubeadm's own timeouts add up to minutes when it goes wrong.
     let deadline = install.options.timeout.max(std::time::Duration::from_secs(600));
     minikube.start(&options, deadline, Step::Cluster.name(), install.reporter.as_ref()).await?;
     Ok(Done::changed(format!("the profile {profile} runs Kubernetes v{kubernetes}")))
+}
+
+/// Whether this process is root's: Minikube then refuses the docker driver without `--force`
+/// (kubernetes/minikube v1.32.0, `cmd/minikube/cmd/start.go`, `DRV_AS_ROOT`). A fresh file belongs to whoever makes it.
+fn runs_as_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|file| file.uid() == 0)
 }
 
 /// The pinned Minikube for a profile.

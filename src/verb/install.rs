@@ -65,8 +65,8 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
         }
     }
     let mut environment = Environment::scrubbed(context.environment.clone());
-    // Which Docker is the user's choice, as with the docker command itself.
-    if let Some(host) = context.environment.get("DOCKER_HOST") {
+    // A socket on this machine is the user's choice of a Docker; an address elsewhere would move the node there.
+    if let Some(host) = context.environment.get("DOCKER_HOST").filter(|host| host.starts_with("unix://")) {
         environment = environment.with("DOCKER_HOST", host.clone());
     }
     Ok(Install::new(

@@ -8,7 +8,7 @@ use kube::{
     api::{ListParams, LogParams},
 };
 
-use super::{gate::PodsOf, judge::pod_ready};
+use super::gate::{PodsOf, pod_ready};
 
 /// How much of a crashed container's log is shown: a Python traceback fits.
 const LOG_TAIL_LINES: i64 = 15;

@@ -1,14 +1,13 @@
 //! Gates with a deadline, and why one did not open.
 //!
 //! A gate names its objects: `kubectl wait` on a label ends at once when nothing matches yet, which is how the first
-//! seconds of an install look. Each gate is a small pure judgement on objects ([`judge`]); [`wait_for`] asks the API
+//! seconds of an install look. Each gate is a small pure judgement on objects ([`gate`]); [`wait_for`] asks the API
 //! server until all of them are met. An image that cannot be pulled ends the wait early, because offline no amount of
 //! time brings it.
 
 pub mod cause;
 pub mod cidr;
 pub mod gate;
-pub mod judge;
 
 use std::time::Duration;
 
@@ -16,8 +15,7 @@ use kube::Client;
 use tokio::time::{Instant, sleep};
 
 pub use cause::{Cause, Finding};
-pub use gate::Gate;
-pub use judge::State;
+pub use gate::{Gate, State};
 
 /// Between two looks. The objects behind a gate change every few seconds at most.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -3,19 +3,151 @@
 //! A child sees the variables of its [`Environment`] and nothing else. It is killed when its future is dropped
 //! (Ctrl-C, a failed sibling) or when its deadline passes.
 
-mod environment;
-mod error;
-
-use std::{collections::VecDeque, io, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use futures::future::try_join3;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 
-pub use environment::Environment;
-pub use error::ProcessError;
-
 /// How many of the last lines of a child's stderr an error quotes: a screenful.
 const STDERR_TAIL_LINES: usize = 40;
+
+/// Nothing listens on the discard port of loopback, so a connection through this "proxy" fails at once and stays on
+/// the machine.
+const DEAD_PROXY: &str = "http://127.0.0.1:9";
+
+/// Names that a proxy can come from; programs differ in which spelling they read.
+const PROXY_VARIABLES: [&str; 8] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+
+/// The variables that a child sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Takes the caller's variables without those that would steer a child past its arguments.
+    ///
+    /// Every flag of `minikube start` can also come from `MINIKUBE_<FLAG>`, `DOCKER_HOST` would move the node to
+    /// another machine, and a proxy would carry an offline install's requests out of the house. A caller that means
+    /// one of them adds it again with [`with`](Self::with).
+    pub fn scrubbed(base: impl IntoIterator<Item = (String, String)>) -> Self {
+        let steers =
+            |name: &str| name.starts_with("MINIKUBE_") || name == "DOCKER_HOST" || PROXY_VARIABLES.contains(&name);
+        Self(base.into_iter().filter(|(name, _)| !steers(name)).collect())
+    }
+
+    /// Sets one variable.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Gives the child proxies that lead nowhere, so that its every request beyond loopback and the given hosts fails.
+    ///
+    /// `direct` are the hosts that it must still reach: the API server's.
+    #[must_use]
+    pub fn offline<'host>(self, direct: impl IntoIterator<Item = &'host str>) -> Self {
+        let mut exempt = vec!["localhost", "127.0.0.1", "::1"];
+        exempt.extend(direct);
+        let exempt = exempt.join(",");
+        PROXY_VARIABLES.into_iter().fold(self, |environment, name| {
+            let no_proxy = name.eq_ignore_ascii_case("no_proxy");
+            environment.with(name, if no_proxy { exempt.as_str() } else { DEAD_PROXY })
+        })
+    }
+
+    /// Finds a program on this environment's `PATH`; a name with a slash is taken as it is.
+    fn find(&self, program: &Path) -> Option<PathBuf> {
+        if program.components().count() > 1 {
+            return Some(program.to_path_buf());
+        }
+        std::env::split_paths(self.get("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+    }
+}
+
+/// A child that could not do its work.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ProcessError {
+    /// The program is not on `PATH`.
+    #[error("cannot run `{command}`: there is no `{program}` on PATH (looked in {path})")]
+    #[diagnostic(code(process::not_found), help("install `{program}`, then run the same command again"))]
+    NotFound {
+        /// What was attempted.
+        command: String,
+        /// The program.
+        program: String,
+        /// The search path.
+        path: String,
+    },
+    /// The system refused to start it, or a pipe to it broke.
+    #[error("cannot run `{command}`")]
+    #[diagnostic(code(process::start), help("look at the rights of the program and its folder"))]
+    Start {
+        /// What was attempted.
+        command: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The data for its stdin could not be read.
+    #[error("cannot read the data that `{command}` waits for")]
+    #[diagnostic(code(process::input), help("type `ztlab store verify` to see whether the stored bytes are sound"))]
+    Input {
+        /// What was attempted.
+        command: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended with another exit code than expected.
+    #[error("`{command}` failed: expected exit code 0, found {}{}", code_text(*.code), quoted(.stderr))]
+    #[diagnostic(code(process::failed), help("mend what its words name, and run the same command again"))]
+    Failed {
+        /// What was attempted.
+        command: String,
+        /// The exit code, or `None` after a signal.
+        code: Option<i32>,
+        /// The last lines that it wrote to stderr.
+        stderr: Vec<String>,
+    },
+    /// It was killed at its deadline.
+    #[error("`{command}` did not end within {} s and was stopped{}", .deadline.as_secs(), quoted(.stderr))]
+    #[diagnostic(
+        code(process::deadline),
+        help("run the same command again, with a longer `--timeout` on a slow machine")
+    )]
+    Deadline {
+        /// What was attempted.
+        command: String,
+        /// How long it had.
+        deadline: Duration,
+        /// The last lines that it wrote to stderr.
+        stderr: Vec<String>,
+    },
+}
+
+fn code_text(code: Option<i32>) -> String {
+    code.map_or_else(|| "a signal".to_owned(), |code| code.to_string())
+}
+
+fn quoted(lines: &[String]) -> String {
+    if lines.is_empty() {
+        "; it wrote nothing to stderr".to_owned()
+    } else {
+        format!("; it said:\n  {}", lines.join("\n  "))
+    }
+}
 
 /// What a child left behind.
 #[derive(Debug, Clone, Default)]
@@ -137,7 +269,7 @@ impl Child {
         tokio::process::Command::new(program)
             .args(&self.arguments)
             .env_clear()
-            .envs(self.environment.variables())
+            .envs(&self.environment.0)
             .stdin(if with_input { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -209,6 +341,23 @@ mod tests {
     fn shell(script: &str, seconds: u64) -> Child {
         let environment = Environment::default().with("PATH", "/usr/bin:/bin");
         Child::new("sh", &environment, Duration::from_secs(seconds)).arguments(["-c", script])
+    }
+
+    #[test]
+    fn scrubbing_removes_what_steers_a_child() {
+        let base = ["HOME", "PATH", "MINIKUBE_DRIVER", "MINIKUBE_HOME", "DOCKER_HOST", "HTTPS_PROXY", "no_proxy"];
+        let environment = Environment::scrubbed(base.map(|name| (name.to_owned(), "x".to_owned())));
+        assert_eq!(environment, Environment::default().with("HOME", "x").with("PATH", "x"));
+    }
+
+    #[test]
+    fn offline_proxies_lead_nowhere_but_the_cluster_stays_in_reach() {
+        let environment = Environment::default().offline(["192.168.49.2"]);
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+            assert_eq!(environment.get(name), Some("http://127.0.0.1:9"), "{name}");
+        }
+        assert_eq!(environment.get("NO_PROXY"), Some("localhost,127.0.0.1,::1,192.168.49.2"));
+        assert_eq!(environment.get("no_proxy"), environment.get("NO_PROXY"));
     }
 
     #[tokio::test]

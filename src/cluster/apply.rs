@@ -5,8 +5,6 @@
 //! because one of Calico's definitions is twice as large as the annotation of a client-side apply may be, and because
 //! it can be repeated.
 
-mod error;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,9 +17,7 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-pub use error::ApplyError;
-
-use super::{manifest::describe, wait::judge::crd_established};
+use super::{manifest::describe, wait::gate::crd_established};
 
 /// The one name under which ztlab changes fields.
 pub const FIELD_MANAGER: &str = "ztlab";
@@ -69,6 +65,67 @@ impl Default for ApplyOptions {
         // The operator's definitions took 4 s on two cores; a webhook that has just started takes longer.
         Self { force: false, dry_run: false, deadline: Duration::from_secs(120) }
     }
+}
+
+/// An object that could not be applied or removed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ApplyError {
+    /// Somebody else owns fields of it.
+    #[error("cannot apply {object}: another field manager owns part of it: {conflict}")]
+    #[diagnostic(
+        code(apply::conflict),
+        help("look at the object; to take the fields over, type `ztlab install --force-conflicts`")
+    )]
+    Conflict {
+        /// Kind and name.
+        object: String,
+        /// The server's words: managers and fields.
+        conflict: String,
+    },
+    /// The API server knows no such kind, also after the deadline.
+    #[error("cannot apply {object}: expected the API server to know {kind}, found no such kind within {} s", .deadline.as_secs())]
+    #[diagnostic(code(apply::unknown_kind), help("run the earlier steps again: `ztlab install --from calico`"))]
+    UnknownKind {
+        /// Kind and name.
+        object: String,
+        /// Group, version and kind.
+        kind: String,
+        /// How long it was looked for.
+        deadline: Duration,
+    },
+    /// A definition did not become usable.
+    #[error("the definition {name} was applied but not established within {} s", .deadline.as_secs())]
+    #[diagnostic(code(apply::not_established), help("type `kubectl get crd {name} -o yaml` and read its conditions"))]
+    NotEstablished {
+        /// The definition.
+        name: String,
+        /// How long it had.
+        deadline: Duration,
+    },
+    /// The server refused.
+    #[error("cannot {action} {object}")]
+    #[diagnostic(code(apply::refused), help("read the server's reason above, mend the manifest, then `ztlab install`"))]
+    Refused {
+        /// `apply`, `read` or `delete`.
+        action: &'static str,
+        /// Kind and name.
+        object: String,
+        /// The server's reason.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A removed object stays.
+    #[error("{object} was deleted but is still there after {} s", .deadline.as_secs())]
+    #[diagnostic(
+        code(apply::stays),
+        help("type `kubectl get` on it and read metadata.finalizers; then `ztlab uninstall` again")
+    )]
+    Stays {
+        /// Kind and name.
+        object: String,
+        /// How long it had.
+        deadline: Duration,
+    },
 }
 
 /// Applies objects in the order that they need and tells what happened to each, in that order.

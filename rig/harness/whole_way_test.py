@@ -1,0 +1,99 @@
+"""install --offline and verify on a running cluster, then the same lab with one rule too few."""
+
+import json
+import os
+import re
+import unittest
+
+import page
+from product import Lab, kubectl, say
+from settings import Settings
+
+
+class WholeWay(unittest.TestCase):
+    """In order: each test needs what the one before it made."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.settings = Settings.read()
+        cls.lab = Lab(cls.settings)
+
+    def succeed(self, run):
+        self.assertEqual(run.code, 0, run.words())
+        return run
+
+    def verdicts(self, lab, *probes):
+        """Probe name → outcome, whatever the exit code."""
+        names = [word for probe in probes for word in ("--probe", probe)]
+        run = lab.target("verify", *names)
+        self.assertIn(run.code, (0, 40), run.words())
+        return {verdict["name"]: verdict for verdict in run.outcome()["verdicts"]}
+
+    def test_1_install_offline(self):
+        run = self.succeed(self.lab.target("install", "--offline"))
+        say(f"installed in {run.seconds:.0f} s")
+        pods = json.loads(kubectl("get", "pods", "-n", "webapp", "-o", "json"))["items"]
+        ready = {pod["metadata"]["labels"]["app"]: [one["ready"] for one in pod["status"]["containerStatuses"]] for pod in pods}
+        self.assertEqual(ready, {"backend": [True, True], "frontend": [True, True], "loadtest": [True, True]})
+
+    def test_2_a_second_install_changes_nothing(self):
+        run = self.succeed(self.lab.target("install", "--offline"))
+        say(f"second install: {run.seconds:.1f} s")
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], [])
+
+    def test_3_every_probe_passes(self):
+        verdicts = self.verdicts(self.lab)
+        failed = {name: verdict for name, verdict in verdicts.items() if verdict["outcome"] != "passed"}
+        self.assertEqual(failed, {})
+        self.assertGreaterEqual(len(verdicts), 10)
+
+    def test_4_the_page_shows_an_encrypted_call(self):
+        with page.opened(self.lab) as address:
+            text, screenshot = page.look(address, self.settings.work / "page.png")
+        self.assertIn("spiffe://cluster.local/ns/webapp/sa/frontend", text)
+        self.assertGreater(screenshot.stat().st_size, 10_000)
+
+    def planted(self, file, old, new):
+        """A copy of the lab with one file changed, installed over the running one."""
+        lab = Lab(self.settings, "planted").create()
+        (lab.folder / "lock/ztlab.lock").write_text(self.lab.lock_text())
+        path = lab.folder / file
+        text = path.read_text()
+        changed = re.sub(old, new, text, count=1)
+        self.assertNotEqual(text, changed, f"{file} has nothing to plant in")
+        path.write_text(changed)
+        self.succeed(lab.target("install", "--offline"))
+        return lab
+
+    def mended(self):
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertTrue(run.finished_steps()["policies"], "putting the rule back changed nothing")
+
+    def test_5_a_widened_network_policy_turns_a_probe_red(self):
+        # `podSelector: {}` under `from` lets every pod of the namespace in.
+        self.planted("manifests/calico/01-backend-network-policy.yaml",
+                     r"(from:\n\s+- podSelector:)\n\s+matchLabels:\n\s+app: frontend", r"\1 {}")
+        verdict = self.verdicts(self.lab, "wrong-label")["wrong-label"]
+        self.assertEqual(verdict["outcome"], "failed", verdict)
+        self.mended()
+        self.assertEqual(self.verdicts(self.lab, "wrong-label")["wrong-label"]["outcome"], "passed")
+
+    def test_6_permissive_mutual_tls_turns_probes_red(self):
+        self.planted("istio/03-peer-authentication.yaml", r"mode: STRICT", "mode: PERMISSIVE")
+        verdicts = self.verdicts(self.lab, "mtls-strict", "plaintext")
+        self.assertEqual({name: verdict["outcome"] for name, verdict in verdicts.items()},
+                         {"mtls-strict": "failed", "plaintext": "failed"})
+        self.mended()
+        self.assertEqual({verdict["outcome"] for verdict in self.verdicts(self.lab, "mtls-strict", "plaintext").values()}, {"passed"})
+
+    @unittest.skipIf(os.environ.get("HARNESS_KEEP"), "HARNESS_KEEP leaves the lab running")
+    def test_7_uninstall_takes_the_lab_and_nothing_else(self):
+        if self.settings.on_rig:
+            kubectl("create", "namespace", "somebody-elses")
+        self.succeed(self.lab.target("uninstall"))
+        if self.settings.on_rig:
+            left = kubectl("get", "namespaces", "-o", "name").split()
+            self.assertIn("namespace/somebody-elses", left)
+            for gone in ("webapp", "istio-system", "calico-system", "tigera-operator", "ztlab-probe"):
+                self.assertNotIn(f"namespace/{gone}", left)
+            kubectl("delete", "namespace", "somebody-elses")
