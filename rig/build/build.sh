@@ -1,11 +1,11 @@
 #!/bin/bash
 # build.sh all | NAME...: makes the rig's programs from Go modules and prints, one per line, the folders they are in.
-# Names: kubernetes etcd coredns crane pause storage-provisioner. What is in the cache already costs nothing.
+# Names: kubernetes etcd coredns prometheus crane pause storage-provisioner. What is in the cache already costs nothing.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/../lib/common.sh"
 . "$RIG/lib/go.sh"
 
-PROGRAMS=(pause storage-provisioner crane etcd coredns kubernetes)
+PROGRAMS=(pause storage-provisioner crane etcd coredns prometheus kubernetes)
 # Seconds between two progress lines of a long build.
 PROGRESS_INTERVAL=15
 
@@ -52,6 +52,27 @@ build_coredns() { go_build "$RIG/build/coredns" "" "$OUT/coredns" .; }
 build_crane() { go_build "$RIG/build/crane" "" "$OUT/crane" github.com/google/go-containerregistry/cmd/crane; }
 build_pause() { go_build "$RIG/build/pause" "" "$OUT/pause" .; }
 build_storage_provisioner() { go_build "$RIG/build/storage-provisioner" "" "$OUT/storage-provisioner" .; }
+
+# Prometheus imports all its plug-ins in its main file, and no build tag leaves any out (see rig/build/prometheus).
+# Beside the program come the files that the released image has from the same sources.
+build_prometheus() {
+  local module=$OUT/.module release
+  cp -r "$RIG/build/prometheus" "$module"
+  release=$(cd "$module" && export GOFLAGS=-mod=readonly GOTOOLCHAIN=local &&
+    go mod download github.com/prometheus/prometheus && go list -m -f '{{.Dir}}' github.com/prometheus/prometheus)
+  sed 's|"github.com/prometheus/prometheus/plugins"|"ztlab/rig/prometheus/additions"|' "$release/cmd/prometheus/main.go" >"$module/main.go"
+  grep -q '"ztlab/rig/prometheus/additions"' "$module/main.go" || die "prometheus: the main file does not import the plug-ins as expected"
+  go_build "$module" "$(prometheus_linker_flags)" "$OUT/prometheus" .
+  cp -r --no-preserve=mode "$release"/{consoles,console_libraries,documentation/examples/prometheus.yml,LICENSE,NOTICE} "$OUT/"
+  rm -r "$module"
+}
+
+# What the release says of itself; see its .promu.yml.
+prometheus_linker_flags() {
+  local package=github.com/prometheus/common/version
+  printf -- '-X %s.Version=%s -X %s.Branch=HEAD' "$package" "$PROMETHEUS_VERSION" "$package"
+  printf -- ' -X %s.Revision=c0d8a56c69014279464c0e15d8bfb0e153af0dab' "$package"
+}
 
 # timed_build NAME: the build with a line before and after it.
 timed_build() {

@@ -1,20 +1,22 @@
 #!/bin/bash
-# Debian's Prometheus (2.42) at the official image's paths. Debian's build shows the classic pages, whose scripts
-# are packages of their own.
+# Prometheus compiled from its Go module (rig/build/prometheus), laid out as the official image's Dockerfile does it.
 set -euo pipefail
 . "$(dirname "$0")/../../lib/image.sh"
 root=$OUT/.root
-scripts=(
-  fonts-glyphicons-halflings libjs-bootstrap4 libjs-d3 libjs-eonasdan-bootstrap-datetimepicker libjs-jquery
-  libjs-jquery-hotkeys libjs-moment libjs-moment-timezone libjs-mustache libjs-popper.js libjs-rickshaw
-)
-debian_root "$root" prometheus libc6 libgcc-s1 "${scripts[@]}"
-rm -rf "$root"/etc/{default,init.d,logrotate.d} "$root/lib/systemd" "$root"/usr/lib/systemd "$root/usr/bin/promtool" "$root/usr/share/javascript/moment-timezone/data"
+program=$(program prometheus)
+release=${program%/*}
+mkdir -p "$root"/{prometheus,bin,etc/prometheus,usr/share/prometheus}
 busybox_commands "$root"
 users "$root"
-mkdir -p "$root/prometheus"
-mv "$root/usr/bin/prometheus" "$root/bin/prometheus"
-make_image --ref docker.io/prom/prometheus:v2.41.0 --user nobody --workdir /prometheus --entrypoint '["/bin/prometheus"]' \
-  --cmd '["--config.file=/etc/prometheus/prometheus.yml","--storage.tsdb.path=/prometheus"]' --port 9090/tcp \
-  --layer "$root:/"
+cp "$program" "$root/bin/"
+cp "$release"/{LICENSE,NOTICE} "$root/"
+cp "$release/prometheus.yml" "$root/etc/prometheus/"
+for folder in console_libraries consoles; do
+  cp -r "$release/$folder" "$root/usr/share/prometheus/"
+  ln -s "/usr/share/prometheus/$folder" "$root/etc/prometheus/$folder"
+done
+# All files of the rig's images are root's, so the folder that the user nobody keeps its data in is open to all.
+make_image --ref "docker.io/prom/prometheus:v$PROMETHEUS_VERSION" --user nobody --workdir /prometheus --entrypoint '["/bin/prometheus"]' \
+  --cmd '["--config.file=/etc/prometheus/prometheus.yml","--storage.tsdb.path=/prometheus","--web.console.libraries=/usr/share/prometheus/console_libraries","--web.console.templates=/usr/share/prometheus/consoles"]' \
+  --port 9090/tcp --layer "$root/prometheus:/prometheus:777" "$root:/"
 rm -r "$root"
