@@ -160,6 +160,8 @@ delete_minikube() {
 
 nothing_is_left() { diff "$WORK/before" <(footprint); }
 
+wrapper_tests() { (cd "$RIG/docker/runc-wrapper" && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...); }
+
 # Ending one process has to be enough, however rudely.
 crash() {
   bring_up && start_node && kill -KILL "$(docker_pid)" && sleep 1 && "$RIG/docker/down.sh" --wipe
@@ -169,6 +171,7 @@ crash() {
 docker_tree >/dev/null
 footprint >"$WORK/before"
 
+check "the runtime wrapper's own tests pass" wrapper_tests
 check "a dockerd of the rig's own starts" bring_up
 check "docker load of kicbase; its ID is the config's digest" load_kicbase
 check "the node container starts and its own dockerd answers" start_node
