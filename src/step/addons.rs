@@ -3,7 +3,8 @@
 use super::{
     app::gates,
     graph::Step,
-    run::{Done, Install, InstallError},
+    report::Done,
+    run::{Install, InstallError},
 };
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {

@@ -4,7 +4,8 @@ use kube::api::DynamicObject;
 
 use super::{
     graph::Step,
-    run::{Done, Install, InstallError},
+    report::Done,
+    run::{Install, InstallError},
 };
 use crate::cluster::wait::Gate;
 

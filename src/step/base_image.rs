@@ -6,7 +6,9 @@
 use super::{
     images::{self, Role},
     preload::{LOAD, holds, stream},
-    run::{Done, Install, InstallError, MissingEntry},
+    report::Done,
+    run::{Install, InstallError},
+    setup::MissingEntry,
 };
 use crate::{
     base::human_bytes,

@@ -13,7 +13,9 @@ use std::{
 
 use super::{
     images::{self, Role},
-    run::{Done, Install, InstallError, version},
+    report::Done,
+    run::{Install, InstallError},
+    setup::version,
     tool::{self, copy_executable, digest_of},
 };
 use crate::{

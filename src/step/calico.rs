@@ -2,7 +2,9 @@
 
 use super::{
     graph::Step,
-    run::{Done, Install, InstallError, MissingEntry, POD_CIDR},
+    report::Done,
+    run::{Install, InstallError},
+    setup::{MissingEntry, POD_CIDR},
 };
 use crate::cluster::wait::Gate;
 

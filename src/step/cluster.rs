@@ -3,7 +3,9 @@
 use super::{
     base_image::node_base,
     graph::{Step, Target},
-    run::{Done, Install, InstallError, POD_CIDR, version},
+    report::Done,
+    run::{Install, InstallError},
+    setup::{POD_CIDR, version},
     tool,
 };
 use crate::cluster::minikube::{Minikube, StartOptions};

@@ -10,7 +10,9 @@ use kube::api::DynamicObject;
 
 use super::{
     graph::Step,
-    run::{Done, Install, InstallError, version},
+    report::Done,
+    run::{Install, InstallError},
+    setup::version,
     tool,
 };
 use crate::{

@@ -10,6 +10,9 @@
 //! | [`graph`] | the steps, their order, which of them a target needs |
 //! | [`objects`] | the lab's manifests as objects, checked against the lock before any pod starts |
 //! | [`images`] | which locked image goes where |
+//! | [`setup`] | what an install is given: the lab, the target, the choices |
+//! | [`run`] | runs the steps |
+//! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
 //!
 //! A step that finds its work done changes nothing and says so: a second install is how a student checks.
@@ -24,14 +27,19 @@ pub mod graph;
 pub mod images;
 mod istio;
 pub mod objects;
+mod plan;
 mod policies;
 mod preflight;
 mod preload;
 mod receipt;
+pub mod report;
 pub mod run;
+pub mod setup;
 mod tool;
 pub mod uninstall;
 
 pub use graph::{Step, Target};
 pub use receipt::Receipt;
-pub use run::{Install, InstallError, Options, PlannedStep, Report};
+pub use report::{PlannedStep, Report};
+pub use run::{Install, InstallError};
+pub use setup::{Options, Setup};

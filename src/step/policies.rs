@@ -2,7 +2,8 @@
 
 use super::{
     graph::Step,
-    run::{Done, Install, InstallError},
+    report::Done,
+    run::{Install, InstallError},
 };
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {

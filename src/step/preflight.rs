@@ -3,7 +3,9 @@
 use super::{
     graph::{Step, Target},
     images::{self, Role},
-    run::{Done, Install, InstallError, MissingEntry, version},
+    report::Done,
+    run::{Install, InstallError},
+    setup::{MissingEntry, version},
     tool,
 };
 use crate::{

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,10 +13,11 @@ use tokio_util::io::SyncIoBridge;
 use super::{
     graph::{Step, Target},
     images::{self, LabImage, Role},
-    run::{Done, Install, InstallError},
+    report::Done,
+    run::{Install, InstallError},
 };
 use crate::{
-    base::{Event, Reporter, human_bytes},
+    base::{Event, Reporter, human_bytes, report::next_transfer_id},
     image::archive::{Archive, ArchiveImage},
     node::{ImageId, Node, NodeAddress},
 };
@@ -126,8 +124,7 @@ fn split(mut images: Vec<ArchiveImage>) -> Vec<Vec<ArchiveImage>> {
 
 /// The archive's bytes, written from the store while the runtime reads: no copy on disk.
 pub(super) fn stream(install: &Install, name: &str, archive: Archive) -> impl AsyncRead + Send + use<> {
-    static IDS: AtomicU64 = AtomicU64::new(1 << 32);
-    let id = IDS.fetch_add(1, Ordering::Relaxed);
+    let id = next_transfer_id();
     let (writer, reader) = tokio::io::duplex(PIPE);
     let (complete, reporter) = (install.complete.clone(), Arc::clone(&install.reporter));
     reporter.report(Event::TransferStarted { id, name: name.to_owned(), total: Some(archive.size()) });

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     graph::Step,
     preload,
-    run::{Done, Install, InstallError},
+    report::Done,
+    run::{Install, InstallError},
 };
 
 /// Where the receipt is: beside kubeadm's own notes, because every cluster has that namespace.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::run::{Install, MissingEntry};
+use super::{run::Install, setup::MissingEntry};
 use crate::{
     base::{Descriptor, Digest, Platform},
     plan::PlanError,

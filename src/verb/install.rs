@@ -9,7 +9,7 @@ use crate::{
     lockfile::{self, CheckedLock},
     plan::Complete,
     step::{
-        Install, Options, Report, Target,
+        Install, Options, Report, Setup, Target,
         uninstall::{self, Removed},
     },
     store::Store,
@@ -69,18 +69,18 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
     if let Some(host) = context.environment.get("DOCKER_HOST").filter(|host| host.starts_with("unix://")) {
         environment = environment.with("DOCKER_HOST", host.clone());
     }
-    Ok(Install::new(
-        context.lab.clone(),
+    Ok(Install::new(Setup {
+        lab: context.lab.clone(),
         complete,
         target,
         host,
         node,
         environment,
-        minikube_home(context),
-        kubeconfig(context),
+        minikube_home: minikube_home(context),
+        kubeconfig: kubeconfig(context),
         options,
-        context.reporter.clone(),
-    ))
+        reporter: context.reporter.clone(),
+    }))
 }
 
 /// Installs; says whether anything changed.
