@@ -96,4 +96,9 @@ class WholeWay(unittest.TestCase):
             self.assertIn("namespace/somebody-elses", left)
             for gone in ("webapp", "istio-system", "calico-system", "tigera-operator", "ztlab-probe"):
                 self.assertNotIn(f"namespace/{gone}", left)
+            maps = kubectl("get", "configmaps", "-A", "-o", "name")
+            for gone in ("istio-ca-root-cert", "ztlab-receipt"):
+                self.assertNotIn(gone, maps)
+            definitions = kubectl("get", "customresourcedefinitions", "-o", "name").split()
+            self.assertEqual(definitions, [], "somebody's definitions stayed, and this cluster had none before")
             kubectl("delete", "namespace", "somebody-elses")

@@ -1,6 +1,6 @@
 //! Small questions to the API server.
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, ListParams},
@@ -67,6 +67,22 @@ impl Cluster {
     /// When the cluster does not answer.
     pub async fn has_namespace(&self, namespace: &str) -> Result<bool, FactError> {
         Ok(self.namespace(namespace).await?.is_some())
+    }
+
+    /// Every ConfigMap with a label, whatever its namespace; only names, no data.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn config_maps(&self, label: &str) -> Result<Vec<DynamicObject>, FactError> {
+        let resource = ApiResource::erase::<ConfigMap>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let found = api.list_metadata(&ListParams::default().labels(label)).await;
+        let found = found.map_err(|source| self.unanswered("its ConfigMaps", source))?;
+        let named = |object: kube::core::PartialObjectMeta<DynamicObject>| {
+            let named = DynamicObject::new(object.metadata.name.as_deref().unwrap_or_default(), &resource);
+            named.within(object.metadata.namespace.as_deref().unwrap_or_default())
+        };
+        Ok(found.items.into_iter().map(named).collect())
     }
 
     async fn namespace(&self, name: &str) -> Result<Option<DynamicObject>, FactError> {

@@ -18,6 +18,10 @@ use crate::cluster::apply;
 /// Calico's finalizers take their time: its operator removes the pod network last.
 const DEADLINE: Duration = Duration::from_secs(180);
 
+/// istiod puts its root certificate into every namespace under this label, and istioctl leaves it there
+/// (istio 1.20.0, `pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go`).
+const MESH_ROOT_LABEL: &str = "istio.io/config=true";
+
 /// What an uninstall did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Removed {
@@ -68,6 +72,8 @@ pub async fn uninstall(install: &Install) -> Result<Removed, InstallError> {
             source,
         })?;
         apply::delete(&connection.client, &[mesh], DEADLINE, &waiting).await?;
+        let roots = connection.config_maps(MESH_ROOT_LABEL).await?;
+        apply::delete(&connection.client, &roots, DEADLINE, &waiting).await?;
         removed.push("Istio".to_owned());
     }
     // The operator must live until it has taken down what it made.
