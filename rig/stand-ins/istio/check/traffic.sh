@@ -107,7 +107,7 @@ YAML
 identity_checks() {
   check 'pods of a labelled namespace run 2/2' eval 'equals "$(containers_ready backend)" "app=true istio-proxy=true "'
   check 'a pod that says no runs 1/1' eval 'equals "$(containers_ready outsider)" "app=true "'
-  check 'without policies plaintext passes (control)' asking_gives '^200 .*certificate \[\]' outsider "$BACKEND"
+  check 'without policies plaintext passes (control)' settles_on '^200 .*certificate \[\]' outsider "$BACKEND"
   check 'the lab'\''s policies are accepted' apply_policies
   check 'right identity: 200, the backend sees who asked' settles_on \
     '^200 .*By=spiffe://cluster.local/ns/webapp/sa/backend;Hash=[0-9a-f]{64};Subject=\\"\\";URI=spiffe://cluster.local/ns/webapp/sa/frontend"\]$' frontend "$BACKEND"
