@@ -72,7 +72,7 @@ class WholeWay(unittest.TestCase):
     def test_5_a_widened_network_policy_turns_a_probe_red(self):
         # `podSelector: {}` under `from` lets every pod of the namespace in.
         self.planted("manifests/calico/01-backend-network-policy.yaml",
-                     r"(from:\n\s+- podSelector:)\n\s+matchLabels:\n\s+app: frontend", r"\1 {}")
+                     r"(- podSelector:)\n\s+matchLabels:\n\s+app: frontend", r"\1 {}")
         verdict = self.verdicts(self.lab, "wrong-label")["wrong-label"]
         self.assertEqual(verdict["outcome"], "failed", verdict)
         self.mended()
