@@ -69,7 +69,8 @@ class Lab:
 
     def target(self, verb, *arguments, **options):
         """A verb that needs the cluster."""
-        return self.run(verb, *self.settings.target, *arguments, **options)
+        more = self.settings.install if verb == "install" else []
+        return self.run(verb, *self.settings.target, *more, *arguments, **options)
 
     def blob(self, digest):
         """Where the store keeps a blob."""

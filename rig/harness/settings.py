@@ -7,6 +7,7 @@ Environment (everything has the rig's value as default):
     HARNESS_INTENT     its intent                                              [rig/lab/ztlab.toml]
     HARNESS_MIRRORS    FROM=TO, separated by blanks; empty means the real upstream
     HARNESS_TARGET     arguments that name the cluster, as `--profile ztlab` or `--context C --node docker:C`
+    HARNESS_INSTALL    more arguments for `install`, as `--memory 4096 --cpus 2`
     HARNESS_WRAP       command before every offline run; the rig's enters a network namespace without a way out
     HARNESS_WORK       scratch folder: the lab's copy, the store, screenshots
 """
@@ -30,6 +31,7 @@ class Settings:
     intent: pathlib.Path
     mirrors: list
     target: list
+    install: list
     wrap: list
     work: pathlib.Path
     on_rig: bool
@@ -55,6 +57,7 @@ class Settings:
             intent=pathlib.Path(env.get("HARNESS_INTENT", REPOSITORY / "rig/lab/ztlab.toml")),
             mirrors=env.get("HARNESS_MIRRORS", " ".join(rig_mirrors) if registry else "").split(),
             target=shlex.split(env.get("HARNESS_TARGET", rig_target)),
+            install=shlex.split(env.get("HARNESS_INSTALL", "")),
             wrap=shlex.split(env.get("HARNESS_WRAP", rig_wrap if on_rig else "")),
             work=pathlib.Path(env.get("HARNESS_WORK", "/tmp/ztlab-harness")),
             on_rig=on_rig,
