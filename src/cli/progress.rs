@@ -17,6 +17,15 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a transfer's progress becomes a JSON event.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
 
+/// All transfers together.
+const SUM: &str = "{bar:30.green} {bytes} of {total_bytes}  {bytes_per_sec}  ETA {eta}";
+/// All transfers together, when one has no known length.
+const OPEN_SUM: &str = "{bytes} so far  {bytes_per_sec}";
+/// One transfer.
+const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {bytes:>10} of {total_bytes}";
+/// One transfer without a known length.
+const OPEN_TRANSFER: &str = "  {msg:36!} {spinner} {bytes:>10}";
+
 /// What the user wants to see of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
@@ -50,6 +59,7 @@ struct State {
     transfers: BTreeMap<u64, Transfer>,
     total: u64,
     done: u64,
+    open_ended: bool,
     started: Option<Instant>,
     spoke: Option<Instant>,
     sum: Option<ProgressBar>,
@@ -122,15 +132,14 @@ impl Progress {
     }
 
     fn transfer_started(&self, state: &mut State, id: u64, name: &str, total: Option<u64>) {
+        // A server need not say how much it will send: then there is nothing to measure an end by.
+        state.open_ended |= total.is_none();
         let bar = (self.style == Style::Bars).then(|| {
-            let sum = state.sum.get_or_insert_with(|| {
-                let sum = self.bars.add(ProgressBar::new(0));
-                sum.set_style(bar_style("{bar:30.green} {bytes} of {total_bytes}  {bytes_per_sec}  ETA {eta}"));
-                sum
-            });
+            let sum = state.sum.get_or_insert_with(|| self.bars.add(ProgressBar::new(0)));
+            sum.set_style(bar_style(if state.open_ended { OPEN_SUM } else { SUM }));
             sum.inc_length(total.unwrap_or(0));
             let bar = self.bars.insert_before(sum, ProgressBar::new(total.unwrap_or(0)));
-            bar.set_style(bar_style("  {msg:36!} {bar:20.cyan} {bytes:>10} of {total_bytes}"));
+            bar.set_style(bar_style(if total.is_some() { TRANSFER } else { OPEN_TRANSFER }));
             bar.set_message(name.to_owned());
             bar
         });
@@ -151,13 +160,13 @@ impl Progress {
         if self.style == Style::Plain && state.spoke.unwrap_or(started).elapsed() >= PLAIN_INTERVAL {
             state.spoke = Some(Instant::now());
             let rate = state.done as f64 / started.elapsed().as_secs_f64();
-            let left = (state.total.saturating_sub(state.done)) as f64 / rate.max(1.0);
-            self.line(&format!(
-                "{} of {}, {}/s, about {left:.0} s left",
-                human_bytes(state.done),
-                human_bytes(state.total.max(state.done)),
-                human_bytes(rate as u64)
-            ));
+            let (done, per_second) = (human_bytes(state.done), human_bytes(rate as u64));
+            if state.open_ended {
+                self.line(&format!("{done} so far, {per_second}/s"));
+            } else {
+                let left = state.total.saturating_sub(state.done) as f64 / rate.max(1.0);
+                self.line(&format!("{done} of {}, {per_second}/s, about {left:.0} s left", human_bytes(state.total)));
+            }
         }
     }
 
