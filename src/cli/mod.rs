@@ -3,6 +3,7 @@
 mod args;
 mod exit;
 mod explain;
+mod lock;
 mod outcome;
 mod progress;
 mod render;
@@ -116,11 +117,7 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
 
 async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<()> {
     match verb {
-        Verb::Lock(arguments) if arguments.check => render::outcome("lock --check", &verb::lock::check(context)?, json),
-        Verb::Lock(arguments) => {
-            let request = verb::lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run };
-            render::outcome("lock", &verb::lock::run(context, &request).await?, json);
-        }
+        Verb::Lock(arguments) => lock::dispatch(context, arguments, json).await?,
         Verb::Fetch(arguments) => {
             let request = verb::fetch::Request {
                 locked: arguments.locked,

@@ -94,8 +94,9 @@ fn compare(locked: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>)
     gone.chain(asked).collect()
 }
 
-/// Every entry's request as one text: what is equal here needs no new resolution.
-fn wants(lock: &Lock) -> BTreeMap<String, String> {
+/// Every request of a lock as one text, by the entry's name and, for versions, `version.NAME`: what is equal here
+/// needs no new resolution.
+pub fn wants(lock: &Lock) -> BTreeMap<String, String> {
     let mut wants = BTreeMap::new();
     for (name, version) in &lock.version {
         wants.insert(format!("version.{name}"), version.clone());

@@ -64,7 +64,7 @@ use std::path::Path;
 use miette::Diagnostic;
 
 pub use artifact::{Artifact, NeededBlob, Origin};
-pub use check::{CheckedLock, Finding, Incomplete, Staleness, check};
+pub use check::{CheckedLock, Finding, Incomplete, Staleness, check, wants};
 pub use model::{
     AppEntry, Download, FileEntry, ImageEntry, ImagePin, Lock, ManifestEntry, MemberPin, ToolEntry, ToolPin,
     WheelEntry, WheelRequestText,

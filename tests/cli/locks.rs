@@ -173,3 +173,16 @@ fn an_install_from_an_incomplete_lock_stops_before_anything() {
     assert!(!home.path(".minikube").exists(), "nothing was placed for Minikube");
     assert!(!home.path("data").exists(), "not even a store was made");
 }
+
+#[test]
+fn what_the_lock_names_is_shown_by_artifact() {
+    let home = Home::with_small_lab();
+    insta::assert_snapshot!(home.run(&["lock", "show"]).stdout, @"
+    manifest.operator  https://upstream.invalid/v3.27.0/operator.yaml
+      file  12 B  sha256:6dcd4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f
+    lab d9e966e258db, 1 artifacts
+    ");
+    let unknown = home.run(&["lock", "show", "image.nowhere"]);
+    assert_eq!(unknown.exit, 2);
+    assert!(unknown.stderr.contains("`image.nowhere` is no entry of this lab"), "{}", unknown.stderr);
+}

@@ -1,5 +1,7 @@
 //! What each verb's outcome looks like to a person.
 
+mod lock;
+
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
@@ -11,7 +13,7 @@ use crate::{
     base::human_bytes,
     proof::Outcome as ProbeOutcome,
     step::{Report, uninstall::Removed},
-    verb::{fetch, lock, open, plan::Planned, store, verify::Proof},
+    verb::{fetch, open, plan::Planned, store, verify::Proof},
 };
 
 #[derive(Serialize)]
@@ -45,38 +47,6 @@ impl From<Dashboard> for open::Dashboard {
             Dashboard::Grafana => Self::Grafana,
             Dashboard::Prometheus => Self::Prometheus,
         }
-    }
-}
-
-impl Render for lock::Outcome {
-    fn text(&self) -> String {
-        let mut lines = Vec::new();
-        for (mark, names) in [("+", &self.resolved), ("-", &self.removed)] {
-            lines.extend(names.iter().map(|name| format!("{mark} {name}")));
-        }
-        for pending in &self.pending {
-            lines.push(format!("? {}: `ztlab fetch` completes {}", pending.artifact, pending.lacks.join(", ")));
-        }
-        let what = match (self.changed, self.written) {
-            (false, _) => "is up to date",
-            (true, true) => "is written",
-            (true, false) => "would change (dry run)",
-        };
-        lines.push(format!(
-            "{} {what}: lab {}, {} resolved, {} kept, {} requests",
-            self.lock.display(),
-            self.lab_id.short(),
-            self.resolved.len(),
-            self.kept,
-            self.requests
-        ));
-        lines.join("\n")
-    }
-}
-
-impl Render for lock::CheckOutcome {
-    fn text(&self) -> String {
-        format!("the lock answers the intent: lab {}, {} entries, every byte named", self.lab_id.short(), self.entries)
     }
 }
 

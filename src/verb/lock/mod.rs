@@ -1,5 +1,8 @@
 //! `ztlab lock`: intent → lock. Entries whose request did not change keep their pins and cost no request.
 
+mod check;
+mod show;
+
 use std::path::PathBuf;
 
 use miette::Diagnostic;
@@ -8,10 +11,14 @@ use serde::Serialize;
 use crate::{
     base::Digest,
     intent::Intent,
-    lockfile::{self, Finding, Lock, ReadError},
+    lockfile::{self, Lock, ReadError},
     plan::is_selected,
     resolve::{self, Unresolved},
 };
+
+pub(super) use check::refuse_stale;
+pub use check::{CheckOutcome, Stale, check};
+pub use show::{ShowOutcome, Shown, ShownBlob, show};
 
 use super::{
     Context,
@@ -59,24 +66,6 @@ pub struct Outcome {
     pub requests: u64,
 }
 
-/// What `lock --check` found to be in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CheckOutcome {
-    /// The lab's identity.
-    pub lab_id: Digest,
-    /// How many entries there are.
-    pub entries: usize,
-}
-
-/// The lock is not the intent's.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("the lock is stale\n{}", .findings.iter().map(|finding| format!("  {finding}")).collect::<Vec<_>>().join("\n"))]
-#[diagnostic(code(lock::stale), help("bring it up to date with `ztlab lock`, and commit both files together"))]
-pub struct Stale {
-    /// Every difference.
-    pub findings: Vec<Finding>,
-}
-
 /// A name that `--upgrade` or `--only` does not find.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`{name}` is no entry of this lab")]
@@ -120,18 +109,6 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     Ok(outcome(context, &old, &lock, (changed, written), client.requests()))
 }
 
-/// Compares intent and lock. Opens no socket and no store.
-///
-/// # Errors
-/// [`Stale`], or [`lockfile::Incomplete`], or why either file cannot be read.
-pub fn check(context: &Context) -> miette::Result<CheckOutcome> {
-    let intent = Intent::read(&context.intent_path())?;
-    let lock = lockfile::read(&context.lock_path())?;
-    refuse_stale(context, &intent, &lock)?;
-    let lock = lockfile::CheckedLock::new(lock)?;
-    Ok(CheckOutcome { lab_id: lock.lab_id(), entries: lock.artifacts().len() })
-}
-
 /// The lock file could not be written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("the lock cannot be written; the old one is untouched")]
@@ -140,12 +117,6 @@ pub fn check(context: &Context) -> miette::Result<CheckOutcome> {
     help("look at the free space and the rights of the lab's lock/ folder, then run the same command again")
 )]
 pub(super) struct SaveError(#[source] pub(super) std::io::Error);
-
-pub(super) fn refuse_stale(context: &Context, intent: &Intent, lock: &Lock) -> miette::Result<()> {
-    let sources = resolve::source_digests(&context.lab, intent)?;
-    let findings = lockfile::check(intent, lock, &sources)?;
-    if findings.is_empty() { Ok(()) } else { Err(Stale { findings }.into()) }
-}
 
 pub(super) fn refuse_unknown(lock: &Lock, names: &[String]) -> Result<(), UnknownName> {
     let artifacts = lock.artifacts();

@@ -1,8 +1,12 @@
 //! The command line as types. Help texts are imperative and end without a full stop.
 
+mod lock;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use lock::{LockAction, LockArguments};
 
 /// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
 pub(super) const DEFAULT_MEMORY: u32 = 6144;
@@ -109,19 +113,6 @@ pub(super) enum Verb {
     Man,
     /// Print the version and the platform
     Version,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LockArguments {
-    /// Only check that the lock answers the intent; open no socket (exit code 10 when it does not)
-    #[arg(long, conflicts_with_all = ["upgrade", "dry_run"])]
-    pub(super) check: bool,
-    /// Resolve these entries anew even if their request did not change (all when none is named)
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    pub(super) upgrade: Option<Vec<String>>,
-    /// Show what would change and write nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,29 @@
+//! `ztlab lock` and its subverbs.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(in crate::cli) struct LockArguments {
+    #[command(subcommand)]
+    pub(in crate::cli) action: Option<LockAction>,
+    /// Only check that the lock answers the intent; open no socket (exit code 10 when it does not)
+    #[arg(long, conflicts_with_all = ["upgrade", "dry_run"])]
+    pub(in crate::cli) check: bool,
+    /// Resolve these entries anew even if their request did not change (all when none is named)
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(in crate::cli) upgrade: Option<Vec<String>>,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum LockAction {
+    /// Show what the lock names: each artifact with its request, digests and sizes
+    Show {
+        /// Only these artifacts, as `image.calico-node`; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
