@@ -73,6 +73,8 @@ pub struct ToolRequest {
     pub platform: Side,
     /// When the address is an archive: the program's path in it.
     pub member: Option<String>,
+    /// Address template of upstream's own checksum: a file with the bare digest, or a list of digests and names.
+    pub checksum: Option<String>,
 }
 
 /// `[file.NAME]`
@@ -84,6 +86,8 @@ pub struct FileRequest {
     /// When the file is an archive: name → path of the members that the lab uses.
     #[serde(default)]
     pub member: BTreeMap<String, String>,
+    /// Address template of upstream's own checksum.
+    pub checksum: Option<String>,
 }
 
 /// `[manifest.NAME]`
@@ -92,6 +96,8 @@ pub struct FileRequest {
 pub struct ManifestRequest {
     /// Address template.
     pub url: String,
+    /// Address template of upstream's own checksum.
+    pub checksum: Option<String>,
 }
 
 /// `[image.NAME]`

@@ -104,15 +104,18 @@ pub fn wants(lock: &Lock) -> BTreeMap<String, String> {
     for (name, entry) in &lock.tool {
         let member = entry.member.as_ref().map(|member| format!(" member {member}")).unwrap_or_default();
         let side = if entry.side == crate::intent::Side::Node { " for the node" } else { "" };
-        wants.insert(format!("tool.{name}"), format!("{}{member}{side}", entry.want));
+        let checksum = told_checksum(entry.checksum.as_ref());
+        wants.insert(format!("tool.{name}"), format!("{}{member}{side}{checksum}", entry.want));
     }
     for (name, entry) in &lock.file {
         let members: String =
             entry.member.iter().map(|(name, member)| format!(" member {name}={}", member.path)).collect();
-        wants.insert(format!("file.{name}"), format!("{}{members}", entry.want));
+        let checksum = told_checksum(entry.checksum.as_ref());
+        wants.insert(format!("file.{name}"), format!("{}{members}{checksum}", entry.want));
     }
     for (name, entry) in &lock.manifest {
-        wants.insert(format!("manifest.{name}"), entry.want.clone());
+        let checksum = told_checksum(entry.checksum.as_ref());
+        wants.insert(format!("manifest.{name}"), format!("{}{checksum}", entry.want));
     }
     for (name, entry) in &lock.image {
         wants.insert(format!("image.{name}"), entry.want.clone());
@@ -124,6 +127,10 @@ pub fn wants(lock: &Lock) -> BTreeMap<String, String> {
         wants.insert(format!("app.{name}"), app_want(&entry.request));
     }
     wants
+}
+
+fn told_checksum(checksum: Option<&String>) -> String {
+    checksum.map(|checksum| format!(" checksum {checksum}")).unwrap_or_default()
 }
 
 fn app_want(request: &crate::intent::AppRequest) -> String {

@@ -54,6 +54,8 @@ impl Lock {
 pub struct ToolEntry {
     /// The address, versions filled in, platforms not.
     pub want: String,
+    /// Upstream's own checksum file, when the intent names one; versions filled in, platforms not.
+    pub checksum: Option<String>,
     /// Which platforms the program is pinned for.
     pub side: Side,
     /// When the address is an archive: the program's path in it.
@@ -74,6 +76,8 @@ pub struct ToolPin {
     pub size: Option<u64>,
     /// The program in the archive, when the download is one.
     pub program: Option<Expected>,
+    /// The checksum file that said the same digest when the entry was locked.
+    pub checked: Option<String>,
 }
 
 impl ToolPin {
@@ -93,10 +97,14 @@ impl ToolPin {
 pub struct FileEntry {
     /// The full address.
     pub want: String,
+    /// Upstream's own checksum file, when the intent names one.
+    pub checksum: Option<String>,
     /// SHA-256 of the file.
     pub digest: Option<Digest>,
     /// Length of the file.
     pub size: Option<u64>,
+    /// The checksum file that said the same digest when the entry was locked.
+    pub checked: Option<String>,
     /// Members of the archive that the lab uses.
     pub member: BTreeMap<String, MemberPin>,
 }
@@ -132,10 +140,14 @@ impl MemberPin {
 pub struct ManifestEntry {
     /// The full address.
     pub want: String,
+    /// Upstream's own checksum file, when the intent names one.
+    pub checksum: Option<String>,
     /// SHA-256 of the file.
     pub digest: Option<Digest>,
     /// Length of the file.
     pub size: Option<u64>,
+    /// The checksum file that said the same digest when the entry was locked.
+    pub checked: Option<String>,
 }
 
 impl ManifestEntry {

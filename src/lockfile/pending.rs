@@ -33,6 +33,9 @@ impl Lock {
                 let program = pin.and_then(|pin| pin.program).unwrap_or(Expected::NOTHING);
                 lacks(&mut pending, &format!("{platform} program "), program);
             }
+            if entry.checksum.is_some() && pin.is_none_or(|pin| pin.checked.is_none()) {
+                pending.push(format!("{platform} checksum"));
+            }
         }
         pending
     }
@@ -70,6 +73,7 @@ impl Lock {
 pub(super) fn file_pending(entry: &FileEntry) -> Vec<String> {
     let mut pending = Vec::new();
     lacks(&mut pending, "", entry.expected());
+    unchecked(&mut pending, entry.checksum.as_ref(), entry.checked.as_ref());
     for (name, member) in &entry.member {
         lacks(&mut pending, &format!("member {name} "), member.expected());
     }
@@ -79,7 +83,15 @@ pub(super) fn file_pending(entry: &FileEntry) -> Vec<String> {
 pub(super) fn manifest_pending(entry: &ManifestEntry) -> Vec<String> {
     let mut pending = Vec::new();
     lacks(&mut pending, "", entry.expected());
+    unchecked(&mut pending, entry.checksum.as_ref(), entry.checked.as_ref());
     pending
+}
+
+/// A checksum was asked for and nobody has compared yet.
+fn unchecked(pending: &mut Vec<String>, checksum: Option<&String>, checked: Option<&String>) {
+    if checksum.is_some() && checked.is_none() {
+        pending.push("checksum".to_owned());
+    }
 }
 
 fn lacks(pending: &mut Vec<String>, prefix: &str, expected: Expected) {

@@ -22,22 +22,29 @@ pub fn request(intent: &Intent) -> Result<Lock, IntentError> {
         ..Lock::default()
     };
     for (name, tool) in &intent.tool {
-        let want = intent.fill(&format!("tool.{name}"), &tool.url)?;
+        let entry = format!("tool.{name}");
+        let want = intent.fill(&entry, &tool.url)?;
+        let checksum = tool.checksum.as_ref().map(|checksum| intent.fill(&entry, checksum)).transpose()?;
         let platforms =
             lock.platforms(tool.platform).iter().map(|platform| (*platform, unpinned_tool(&want, *platform)));
         let platforms = platforms.collect();
-        let entry = ToolEntry { want, side: tool.platform, member: tool.member.clone(), platforms };
+        let entry = ToolEntry { want, checksum, side: tool.platform, member: tool.member.clone(), platforms };
         lock.tool.insert(name.clone(), entry);
     }
     for (name, file) in &intent.file {
-        let want = one_address(intent, &format!("file.{name}"), &file.url)?;
+        let entry = format!("file.{name}");
+        let want = one_address(intent, &entry, &file.url)?;
+        let checksum = file.checksum.as_ref().map(|checksum| one_address(intent, &entry, checksum)).transpose()?;
         let unpinned = |path: &String| MemberPin { path: path.clone(), digest: None, size: None };
         let member = file.member.iter().map(|(member, path)| (member.clone(), unpinned(path))).collect();
-        lock.file.insert(name.clone(), FileEntry { want, digest: None, size: None, member });
+        let entry = FileEntry { want, checksum, digest: None, size: None, checked: None, member };
+        lock.file.insert(name.clone(), entry);
     }
     for (name, manifest) in &intent.manifest {
-        let want = one_address(intent, &format!("manifest.{name}"), &manifest.url)?;
-        lock.manifest.insert(name.clone(), ManifestEntry { want, digest: None, size: None });
+        let entry = format!("manifest.{name}");
+        let want = one_address(intent, &entry, &manifest.url)?;
+        let checksum = manifest.checksum.as_ref().map(|checksum| one_address(intent, &entry, checksum)).transpose()?;
+        lock.manifest.insert(name.clone(), ManifestEntry { want, checksum, digest: None, size: None, checked: None });
     }
     for (name, image) in &intent.image {
         let want = full_reference(intent, &format!("image.{name}"), &image.reference)?;
@@ -65,12 +72,15 @@ pub fn carry_over(new: &mut Lock, old: &Lock) {
         for (platform, pin) in &mut entry.platforms {
             if let Some(kept) = kept.platforms.get(platform) {
                 *pin = kept.clone();
+                let checksum = entry.checksum.as_ref().map(|checksum| for_platform(checksum, *platform));
+                pin.checked = still_checked(kept.checked.as_ref(), checksum.as_ref());
             }
         }
     }
     for (name, entry) in &mut new.file {
         let Some(kept) = old.file.get(name).filter(|kept| kept.want == entry.want) else { continue };
         (entry.digest, entry.size) = (kept.digest, kept.size);
+        entry.checked = still_checked(kept.checked.as_ref(), entry.checksum.as_ref());
         for (member_name, member) in &mut entry.member {
             if let Some(kept) = kept.member.get(member_name).filter(|kept| kept.path == member.path) {
                 *member = kept.clone();
@@ -79,7 +89,8 @@ pub fn carry_over(new: &mut Lock, old: &Lock) {
     }
     for (name, entry) in &mut new.manifest {
         if let Some(kept) = old.manifest.get(name).filter(|kept| kept.want == entry.want) {
-            *entry = kept.clone();
+            (entry.digest, entry.size) = (kept.digest, kept.size);
+            entry.checked = still_checked(kept.checked.as_ref(), entry.checksum.as_ref());
         }
     }
     for (name, entry) in &mut new.image {
@@ -119,8 +130,13 @@ pub fn carry_over_apps(new: &mut Lock, old: &Lock, sources: &BTreeMap<String, Di
     new.app = apps;
 }
 
+/// A comparison counts for the checksum file that it was made with.
+fn still_checked(checked: Option<&String>, checksum: Option<&String>) -> Option<String> {
+    checked.filter(|checked| Some(*checked) == checksum).cloned()
+}
+
 fn unpinned_tool(want: &str, platform: Platform) -> ToolPin {
-    ToolPin { url: for_platform(want, platform), digest: None, size: None, program: None }
+    ToolPin { url: for_platform(want, platform), digest: None, size: None, program: None, checked: None }
 }
 
 /// A file has one address. `{os}` and `{arch}` are welcome while the lab has one host platform.

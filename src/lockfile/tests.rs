@@ -46,26 +46,30 @@ fn entries<T: std::fmt::Debug>(values: impl Strategy<Value = T>) -> impl Strateg
 }
 
 fn tools() -> impl Strategy<Value = ToolEntry> {
-    let pin = (texts(), expectations(), option::of(expectations())).prop_map(|(url, known, program)| ToolPin {
-        url,
-        digest: known.digest,
-        size: known.size,
-        program,
-    });
-    (texts(), any::<bool>(), option::of(texts()), per_platform(pin)).prop_map(|(want, node, member, platforms)| {
-        ToolEntry { want, side: if node { Side::Node } else { Side::Host }, member, platforms }
-    })
+    let pin = (texts(), expectations(), option::of(expectations()), option::of(texts())).prop_map(
+        |(url, known, program, checked)| ToolPin { url, digest: known.digest, size: known.size, program, checked },
+    );
+    (texts(), option::of(texts()), any::<bool>(), option::of(texts()), per_platform(pin)).prop_map(
+        |(want, checksum, node, member, platforms)| {
+            let side = if node { Side::Node } else { Side::Host };
+            ToolEntry { want, checksum, side, member, platforms }
+        },
+    )
 }
 
 fn files() -> impl Strategy<Value = FileEntry> {
     let member =
         (texts(), expectations()).prop_map(|(path, known)| MemberPin { path, digest: known.digest, size: known.size });
-    (texts(), expectations(), entries(member)).prop_map(|(want, known, member)| FileEntry {
-        want,
-        digest: known.digest,
-        size: known.size,
-        member,
-    })
+    (texts(), option::of(texts()), expectations(), option::of(texts()), entries(member)).prop_map(
+        |(want, checksum, known, checked, member)| FileEntry {
+            want,
+            checksum,
+            digest: known.digest,
+            size: known.size,
+            checked,
+            member,
+        },
+    )
 }
 
 fn images() -> impl Strategy<Value = ImageEntry> {
@@ -110,11 +114,15 @@ fn apps() -> impl Strategy<Value = AppEntry> {
 }
 
 fn locks() -> impl Strategy<Value = Lock> {
-    let manifest = (texts(), expectations()).prop_map(|(want, known)| ManifestEntry {
-        want,
-        digest: known.digest,
-        size: known.size,
-    });
+    let manifest = (texts(), option::of(texts()), expectations(), option::of(texts())).prop_map(
+        |(want, checksum, known, checked)| ManifestEntry {
+            want,
+            checksum,
+            digest: known.digest,
+            size: known.size,
+            checked,
+        },
+    );
     let head = (texts(), entries(texts()));
     let body =
         (entries(tools()), entries(files()), entries(manifest), entries(images()), entries(wheels()), entries(apps()));
@@ -253,6 +261,48 @@ fn check_names_what_was_added_removed_and_changed() {
         ]
     );
     assert_eq!(check(&Intent::parse(INTENT).unwrap(), &lock, &BTreeMap::new()).unwrap(), []);
+}
+
+/// A lock of one file of each kind, whole, whose checksum file was compared.
+fn with_checksums() -> (String, Lock) {
+    let url = "https://example.org/v1/thing-{os}-{arch}";
+    let intent = format!(
+        "schema = 1\nname = \"sums\"\nhost = [\"darwin-arm64\"]\nnode = []\n\
+         [tool.a]\nurl = \"{url}\"\nchecksum = \"{url}.sha256\"\n\
+         [manifest.b]\nurl = \"https://example.org/b.yaml\"\nchecksum = \"https://example.org/SHA256SUMS\"\n"
+    );
+    let mut lock = request(&Intent::parse(&intent).unwrap()).unwrap();
+    let (digest, size) = (Some(Digest::of(b"thing")), Some(5));
+    let pin = lock.tool.get_mut("a").unwrap().platforms.get_mut(&Platform::DarwinArm64).unwrap();
+    (pin.digest, pin.size) = (digest, size);
+    pin.checked = Some("https://example.org/v1/thing-darwin-arm64.sha256".to_owned());
+    let entry = lock.manifest.get_mut("b").unwrap();
+    (entry.digest, entry.size, entry.checked) = (digest, size, Some("https://example.org/SHA256SUMS".to_owned()));
+    (intent, lock)
+}
+
+#[test]
+fn a_checksum_that_was_asked_for_is_pending_until_it_was_compared() {
+    let (intent, lock) = with_checksums();
+    assert_eq!(lock.pending(), []);
+    assert_eq!(parse(&write(&lock)).unwrap(), lock);
+    let mut again = request(&Intent::parse(&intent).unwrap()).unwrap();
+    carry_over(&mut again, &lock);
+    assert_eq!(again, lock, "the same request keeps what was compared");
+
+    // Another checksum file: the digests stay as an expectation, the comparison counts no more.
+    let moved = intent.replace("}.sha256", "}.sha256sum").replace("SHA256SUMS", "sums.txt");
+    let mut next = request(&Intent::parse(&moved).unwrap()).unwrap();
+    carry_over(&mut next, &lock);
+    let pending = next
+        .pending()
+        .into_iter()
+        .flat_map(|(name, lacks)| lacks.into_iter().map(move |what| format!("{name} {what}")));
+    assert_eq!(pending.collect::<Vec<_>>(), ["tool.a darwin-arm64 checksum", "manifest.b checksum"]);
+    assert_eq!(next.manifest["b"].digest, lock.manifest["b"].digest);
+    let findings = check(&Intent::parse(&moved).unwrap(), &lock, &BTreeMap::new()).unwrap();
+    let told = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("asked for https://example.org/b.yaml checksum https://example.org/sums.txt"), "{told}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ type Pending = Option<Vec<String>>;
 #[serde(deny_unknown_fields)]
 struct WireTool {
     want: String,
+    checksum: Option<String>,
     #[serde(default)]
     platform: Side,
     member: Option<String>,
@@ -63,8 +64,10 @@ struct WireTool {
 #[serde(deny_unknown_fields)]
 struct WireFile {
     want: String,
+    checksum: Option<String>,
     digest: Option<Digest>,
     size: Option<u64>,
+    checked: Option<String>,
     #[serde(default)]
     member: BTreeMap<String, MemberPin>,
     #[serde(rename = "pending")]
@@ -75,8 +78,10 @@ struct WireFile {
 #[serde(deny_unknown_fields)]
 struct WireManifest {
     want: String,
+    checksum: Option<String>,
     digest: Option<Digest>,
     size: Option<u64>,
+    checked: Option<String>,
     #[serde(rename = "pending")]
     _pending: Pending,
 }
@@ -176,6 +181,7 @@ impl From<WireTool> for ToolEntry {
     fn from(wire: WireTool) -> Self {
         Self {
             want: wire.want,
+            checksum: wire.checksum,
             side: wire.platform,
             member: wire.member,
             platforms: platforms(wire.darwin_arm64, wire.linux_amd64, wire.linux_arm64),
@@ -185,13 +191,20 @@ impl From<WireTool> for ToolEntry {
 
 impl From<WireFile> for FileEntry {
     fn from(wire: WireFile) -> Self {
-        Self { want: wire.want, digest: wire.digest, size: wire.size, member: wire.member }
+        Self {
+            want: wire.want,
+            checksum: wire.checksum,
+            digest: wire.digest,
+            size: wire.size,
+            checked: wire.checked,
+            member: wire.member,
+        }
     }
 }
 
 impl From<WireManifest> for ManifestEntry {
     fn from(wire: WireManifest) -> Self {
-        Self { want: wire.want, digest: wire.digest, size: wire.size }
+        Self { want: wire.want, checksum: wire.checksum, digest: wire.digest, size: wire.size, checked: wire.checked }
     }
 }
 

@@ -76,6 +76,12 @@ impl Text {
         }
     }
 
+    fn optional(&mut self, key: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            self.pair(key, &quoted(value));
+        }
+    }
+
     fn image_pins(&mut self, platforms: &BTreeMap<Platform, ImagePin>) {
         for (platform, pin) in platforms {
             self.pair(&platform.to_string(), &image_pin(pin));
@@ -85,12 +91,11 @@ impl Text {
 
 fn tool(out: &mut Text, entry: &ToolEntry) {
     out.pair("want", &quoted(&entry.want));
+    out.optional("checksum", entry.checksum.as_ref());
     if entry.side == Side::Node {
         out.pair("platform", &quoted("node"));
     }
-    if let Some(member) = &entry.member {
-        out.pair("member", &quoted(member));
-    }
+    out.optional("member", entry.member.as_ref());
     for (platform, pin) in &entry.platforms {
         out.pair(&platform.to_string(), &tool_pin(pin));
     }
@@ -100,12 +105,15 @@ fn tool_pin(pin: &ToolPin) -> String {
     let mut fields = vec![format!("url = {}", quoted(&pin.url))];
     fields.extend(expected_fields(pin.expected()));
     fields.extend(pin.program.map(|program| format!("program = {}", braced(&expected_fields(program)))));
+    fields.extend(pin.checked.as_ref().map(|checked| format!("checked = {}", quoted(checked))));
     braced(&fields)
 }
 
 fn file(out: &mut Text, entry: &FileEntry) {
     out.pair("want", &quoted(&entry.want));
+    out.optional("checksum", entry.checksum.as_ref());
     out.expected(entry.expected());
+    out.optional("checked", entry.checked.as_ref());
     for (name, member) in &entry.member {
         let mut fields = vec![format!("path = {}", quoted(&member.path))];
         fields.extend(expected_fields(member.expected()));
@@ -115,7 +123,9 @@ fn file(out: &mut Text, entry: &FileEntry) {
 
 fn manifest(out: &mut Text, entry: &ManifestEntry) {
     out.pair("want", &quoted(&entry.want));
+    out.optional("checksum", entry.checksum.as_ref());
     out.expected(entry.expected());
+    out.optional("checked", entry.checked.as_ref());
 }
 
 fn image(out: &mut Text, entry: &ImageEntry) {
