@@ -200,10 +200,21 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("resolve::platform", 20, "An image exists, but not for the platform that the lab needs."),
     explain("resolve::wheel", 20, "The package index has no wheel of this version for the platform."),
     explain(
+        "store::full",
+        20,
+        "The disk that holds the store is full. What is whole stays, partial downloads are resumed; nothing half-written has a final name.",
+    ),
+    explain(
         "store::io",
         20,
         "The store's folder cannot be read or written: free space and rights are the usual reasons.",
     ),
+    explain(
+        "store::lab_note",
+        21,
+        "The store's note of what a lab needs is damaged, so nobody can say which blobs may go. Nothing was removed.",
+    ),
+    explain("store::layout", 21, "The file that says which layout the store has is damaged."),
     explain("store::newer", 2, "A newer ztlab made this store."),
     explain("tool::place", 30, "A pinned program cannot be written beside the store."),
     explain("usage::code", 2, "There is no such error code."),

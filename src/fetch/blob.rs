@@ -179,7 +179,7 @@ impl Transfer<'_> {
 
 /// Asking elsewhere would not help.
 fn is_final_everywhere(error: &FetchError) -> bool {
-    matches!(error, FetchError::Offline { .. } | FetchError::Store(StoreError::Io(_)))
+    matches!(error, FetchError::Offline { .. } | FetchError::Store(StoreError::Io(_) | StoreError::Full(_)))
 }
 
 /// The digest names the partial file; where there is none yet, the address does.

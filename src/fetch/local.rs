@@ -33,7 +33,7 @@ pub fn copy_from(
         }
         match copy(&path, store, &blob, reporter) {
             Ok(_) => {}
-            Err(StoreError::Io(error)) => return Err(error.into()),
+            Err(error) if error.is_local() => return Err(error),
             Err(error) => {
                 let text = format!("{} in {} is damaged: {error}", blob.label, folder.display());
                 reporter.report(Event::Warning { text });

@@ -1,13 +1,17 @@
 //! `index.json`: the names under which other tools find the images of the store.
 
+use std::io;
+
 use serde_json::{Value, json};
 
-use crate::base::{Descriptor, Reporter, file};
+use crate::base::{Descriptor, Digest, Reporter, file};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, faults};
 
 /// OCI image-spec v1.1, annotations.md. Skopeo and crane select an image of a layout by it.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The digest of the entries as they are written.
+const CHECK: &str = "dev.ztlab.index.entries";
 
 /// An image of the store and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,43 +24,95 @@ pub struct NamedImage {
 
 impl Store {
     /// Gives these images their names in `index.json`, replaces older ones of the same name, and keeps
-    /// those of other labs.
+    /// those of other labs. Puts `oci-layout` back when it is gone.
     ///
     /// # Errors
     /// Any I/O error.
     pub fn name_images(&self, images: &[NamedImage], reporter: &dyn Reporter) -> Result<(), StoreError> {
+        self.mend_layout()?;
+        let replaced = |entry: &Value| images.iter().any(|image| image.reference == name(entry));
+        self.write_index(reporter, |before| {
+            let mut entries = before;
+            entries.retain(|entry| !replaced(entry));
+            for image in images {
+                let Some(blob) = self.blob(image.top) else { continue };
+                entries.push(json!({
+                    "mediaType": media_type(&blob.read()?),
+                    "digest": image.top.digest.to_string(),
+                    "size": image.top.size,
+                    "annotations": { REF_NAME: image.reference },
+                }));
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Takes every name from `index.json` that none of these images has, and those whose document is gone.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn keep_names(&self, images: &[NamedImage], reporter: &dyn Reporter) -> Result<(), StoreError> {
+        let known = |entry: &Value| {
+            images.iter().any(|image| {
+                image.reference == name(entry) && entry["digest"].as_str() == Some(&image.top.digest.to_string())
+            })
+        };
+        self.write_index(reporter, |mut entries| {
+            entries.retain(|entry| known(entry) && self.is_there(entry));
+            Ok(entries)
+        })
+    }
+
+    fn write_index(
+        &self,
+        reporter: &dyn Reporter,
+        change: impl FnOnce(Vec<Value>) -> Result<Vec<Value>, StoreError>,
+    ) -> Result<(), StoreError> {
         let _lock = self.lock("index", reporter)?;
         let path = self.root.join("index.json");
-        let before = fs_err::read(&path)?;
-        let mut entries = other_entries(&before, images);
-        for image in images {
-            let Some(blob) = self.blob(image.top) else { continue };
-            entries.push(json!({
-                "mediaType": media_type(&blob.read()?),
-                "digest": image.top.digest.to_string(),
-                "size": image.top.size,
-                "annotations": { REF_NAME: image.reference },
-            }));
-        }
+        let before = faults::read(&path)?.unwrap_or_default();
+        let mut entries = change(entries(&before))?;
         entries.sort_by_key(|entry| (name(entry).to_owned(), entry["digest"].to_string()));
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": entries,
-        });
-        let after = serde_json::to_vec(&index).map_err(std::io::Error::from)?;
+        let after = document(&entries)?;
         if after != before {
             file::write_atomically(&path, &after)?;
         }
         Ok(())
     }
+
+    fn is_there(&self, entry: &Value) -> bool {
+        let digest = entry["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
+        digest.and_then(|digest| self.stamp(&digest)).is_some_and(|stamp| Some(stamp.size) == entry["size"].as_u64())
+    }
 }
 
-fn other_entries(index: &[u8], images: &[NamedImage]) -> Vec<Value> {
-    // An index.json that is not JSON names nothing; the blobs are what counts, and it is written anew.
+/// The one spelling of an index with these entries. It carries the digest of its own entries, so that a changed
+/// name is noticed as well: nothing else in the store says what an image is called.
+pub(super) fn document(entries: &[Value]) -> Result<Vec<u8>, StoreError> {
+    let check = Digest::of(&serde_json::to_vec(entries).map_err(io::Error::from)?).to_string();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+        "annotations": { CHECK: check },
+    });
+    Ok(serde_json::to_vec(&index).map_err(io::Error::from)?)
+}
+
+/// What is wrong with these bytes of an `index.json`.
+pub(super) fn problems(store: &Store, bytes: &[u8]) -> Result<Vec<String>, StoreError> {
+    let entries = entries(bytes);
+    if document(&entries)? != bytes {
+        return Ok(vec!["not as ztlab wrote it: damaged, or changed by another tool".to_owned()]);
+    }
+    let absent = entries.iter().filter(|entry| !store.is_there(entry));
+    Ok(absent.map(|entry| format!("names {}, and its document {} is not here", name(entry), entry["digest"])).collect())
+}
+
+/// An index.json that is not JSON names nothing; the blobs are what counts, and it is written anew.
+fn entries(index: &[u8]) -> Vec<Value> {
     let index: Value = serde_json::from_slice(index).unwrap_or_default();
-    let entries = index["manifests"].as_array().cloned().unwrap_or_default();
-    entries.into_iter().filter(|entry| images.iter().all(|image| image.reference != name(entry))).collect()
+    index["manifests"].as_array().cloned().unwrap_or_default()
 }
 
 fn name(entry: &Value) -> &str {

@@ -183,6 +183,7 @@ impl Ingest {
         let path = self.store.path_of(&found);
         fs_err::rename(&self.partial, &path)?;
         file::sync_folder(&self.store.blobs())?;
+        self.store.vouch(&found, &self.file.metadata()?);
         Ok(StoredBlob { path, descriptor: Descriptor { digest: found, size: self.written } })
     }
 

@@ -9,7 +9,7 @@ use crate::{
     fetch::blocking,
     lockfile::{self, ReadError},
     plan::{DamagedArtifact, Plan, hurt_artifacts},
-    store::{DamagedBlob, Store},
+    store::{DamagedBlob, Fault, Store},
 };
 
 use super::{Context, fetch};
@@ -45,28 +45,41 @@ pub struct VerifyOutcome {
     pub bytes: u64,
     /// Blobs that were damaged and are whole again.
     pub repaired: Vec<Digest>,
+    /// Other files of the store that were put right.
+    pub mended: Vec<Fault>,
 }
 
 /// The store holds bytes that are not what their names say.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("the store is damaged\n{}", told(.artifacts, .others))]
+#[error("the store is damaged\n{}", told(.artifacts, .others, .faults))]
 #[diagnostic(
     code(integrity::store),
-    help("with a network, `ztlab store repair` fetches the damaged blobs again, and only those")
+    help(
+        "with a network, `ztlab store repair` fetches the damaged blobs again, and only those; it puts the other files right"
+    )
 )]
 pub struct Damaged {
     /// What this lab needs.
     pub artifacts: Vec<DamagedArtifact>,
     /// What other labs may need.
     pub others: Vec<DamagedBlob>,
+    /// Files of the store that are no blobs.
+    pub faults: Vec<Fault>,
 }
 
-fn told(artifacts: &[DamagedArtifact], others: &[DamagedBlob]) -> String {
+impl Damaged {
+    fn is_empty(&self) -> bool {
+        self.artifacts.is_empty() && self.others.is_empty() && self.faults.is_empty()
+    }
+}
+
+fn told(artifacts: &[DamagedArtifact], others: &[DamagedBlob], faults: &[Fault]) -> String {
     let ours =
         artifacts.iter().map(|found| format!("  {}: {} {}", found.artifact, found.descriptor.digest, found.damage));
     let theirs =
         others.iter().map(|found| format!("  another lab's blob: {} {}", found.descriptor.digest, found.damage));
-    ours.chain(theirs).collect::<Vec<_>>().join("\n")
+    let files = faults.iter().map(|fault| format!("  {}: {}", fault.path.display(), fault.problem));
+    ours.chain(theirs).chain(files).collect::<Vec<_>>().join("\n")
 }
 
 /// Lists what is there.
@@ -100,7 +113,7 @@ pub fn ls(context: &Context) -> miette::Result<Listing> {
 pub async fn verify(context: &Context) -> miette::Result<VerifyOutcome> {
     let store = context.open_store()?;
     let (outcome, damaged) = examine(context, store).await?;
-    if damaged.artifacts.is_empty() && damaged.others.is_empty() { Ok(outcome) } else { Err(damaged.into()) }
+    if damaged.is_empty() { Ok(outcome) } else { Err(damaged.into()) }
 }
 
 /// Removes damaged blobs and fetches this lab's anew. Blobs that were never there are fetched too.
@@ -121,9 +134,11 @@ pub async fn repair(
     for digest in &bad {
         store.discard(digest)?;
     }
-    if !bad.is_empty() {
+    store.mend()?;
+    if !bad.is_empty() || !damaged.faults.is_empty() {
         fetch::run(context, request, builder).await?;
     }
+    outcome.mended = damaged.faults;
     outcome.repaired = bad;
     Ok(outcome)
 }
@@ -144,8 +159,8 @@ async fn examine(context: &Context, store: Store) -> miette::Result<(VerifyOutco
         let artifacts = hurt_artifacts(&lock, &damaged);
         let others = damaged.into_iter().filter(|found| !ours.contains_key(&found.descriptor.digest)).collect();
         let bytes = blobs.iter().map(|blob| blob.size).sum();
-        let outcome = VerifyOutcome { blobs: blobs.len(), bytes, repaired: Vec::new() };
-        Ok((outcome, Damaged { artifacts, others }))
+        let outcome = VerifyOutcome { blobs: blobs.len(), bytes, repaired: Vec::new(), mended: Vec::new() };
+        Ok((outcome, Damaged { artifacts, others, faults: store.faults()? }))
     })
     .await
 }

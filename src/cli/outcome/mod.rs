@@ -86,9 +86,14 @@ impl Render for store::Listing {
 
 impl Render for store::VerifyOutcome {
     fn text(&self) -> String {
-        let repaired =
-            if self.repaired.is_empty() { String::new() } else { format!(", {} repaired", self.repaired.len()) };
-        format!("{} blobs, {}: every one has its digest{repaired}", self.blobs, human_bytes(self.bytes))
+        let mut done = String::new();
+        if !self.repaired.is_empty() {
+            done.push_str(&format!(", {} repaired", self.repaired.len()));
+        }
+        if !self.mended.is_empty() {
+            done.push_str(&format!(", {} other files put right", self.mended.len()));
+        }
+        format!("{} blobs, {}: every one has its digest{done}", self.blobs, human_bytes(self.bytes))
     }
 }
 
