@@ -1,5 +1,6 @@
 //! The bottom layer: values that every other room speaks in. No I/O beyond [`file`], no policy.
 
+pub mod age;
 pub mod descriptor;
 pub mod digest;
 pub mod expected;
@@ -9,6 +10,7 @@ pub mod reference;
 pub mod report;
 pub mod size;
 
+pub use age::MinimumAge;
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use expected::Expected;

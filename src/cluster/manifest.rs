@@ -42,6 +42,10 @@ pub enum ManifestError {
 pub struct ContainerImage {
     /// The container's name.
     pub container: String,
+    /// Where it stands in its object: `spec.template.spec.initContainers[0]`.
+    pub path: String,
+    /// The image as the manifest writes it.
+    pub written: String,
     /// The image's full reference.
     pub image: String,
     /// When the kubelet pulls it, after Kubernetes' defaulting: without a tag, or with `latest`, always.
@@ -106,13 +110,18 @@ pub fn describe(object: &DynamicObject) -> String {
 /// The images of an object's pod template, init containers first; none for kinds that start no pods.
 pub fn containers_of(object: &DynamicObject) -> Vec<ContainerImage> {
     let Some(pod) = pod_pointer(object).and_then(|pointer| object.data.pointer(pointer)) else { return Vec::new() };
-    let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod[list].as_array()).flatten();
+    let above = pod_pointer(object).unwrap_or_default().trim_start_matches('/').replace('/', ".");
+    let lists = ["initContainers", "containers"].into_iter();
+    let containers =
+        lists.flat_map(|list| pod[list].as_array().into_iter().flatten().enumerate().map(move |one| (list, one)));
     containers
-        .filter_map(|container| {
+        .filter_map(|(list, (number, container))| {
             let image = container["image"].as_str()?;
             let pull_policy = container["imagePullPolicy"].as_str().unwrap_or_else(|| default_pull_policy(image));
             Some(ContainerImage {
                 container: container["name"].as_str().unwrap_or_default().to_owned(),
+                path: format!("{above}.{list}[{number}]"),
+                written: image.to_owned(),
                 image: normalize_reference(image),
                 pull_policy: pull_policy.to_owned(),
             })
@@ -241,7 +250,11 @@ mod tests {
         let cron = one(&format!(
             "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: a}}\nspec: {{jobTemplate: {{spec: {{template: {{spec: {pod}}}}}}}}}"
         ));
-        assert_eq!(containers_of(&cron).len(), 2);
+        let places: Vec<_> = containers_of(&cron).into_iter().map(|found| (found.path, found.written)).collect();
+        let template = "spec.jobTemplate.spec.template.spec";
+        let expected =
+            [(format!("{template}.initContainers[0]"), "a:1"), (format!("{template}.containers[0]"), "b/c:2")];
+        assert_eq!(places, expected.map(|(path, written)| (path, written.to_owned())));
         let service = one("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: []}");
         assert_eq!(containers_of(&service), []);
     }

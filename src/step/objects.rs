@@ -13,6 +13,7 @@ use kube::api::DynamicObject;
 use crate::{
     base::normalize_reference,
     cluster::manifest::{self, ManifestError},
+    lockfile::MemberPin,
     plan::{Complete, PlanError},
 };
 
@@ -86,7 +87,7 @@ impl LabObjects {
             objects.operator.extend(parsed);
         }
         for (file, entry) in &complete.lock().file {
-            for (member, pin) in entry.member.iter().filter(|(_, pin)| pin.path.ends_with(".yaml")) {
+            for (member, pin) in entry.member.iter().filter(|(_, pin)| is_addon(pin)) {
                 let Some(descriptor) = pin.expected().complete() else { continue };
                 let name = format!("file.{file} member {member}");
                 for mut object in manifest::parse(&name, &text(complete, descriptor, &name)?)? {
@@ -97,7 +98,7 @@ impl LabObjects {
                 }
             }
         }
-        for path in yaml_files(&lab.join("manifests"))?.into_iter().chain(yaml_files(&lab.join("istio"))?) {
+        for path in own_yaml(lab)? {
             let name = path.strip_prefix(lab).unwrap_or(&path).display().to_string();
             for object in manifest::parse(&name, &fs_err::read_to_string(&path)?)? {
                 findings.extend(problems(&name, &object, &locked));
@@ -159,6 +160,19 @@ fn is_policy(object: &DynamicObject) -> bool {
 fn text(complete: &Complete, descriptor: crate::base::Descriptor, name: &str) -> Result<String, ObjectsError> {
     let bytes = complete.blob(&descriptor.digest)?.read().map_err(PlanError::from)?;
     String::from_utf8(bytes).map_err(|_| ObjectsError::NotText { name: name.to_owned() })
+}
+
+/// The lab's own YAML: `manifests/` and `istio/`, by name.
+///
+/// # Errors
+/// When a folder cannot be read; a lab without it has no files there.
+pub fn own_yaml(lab: &Path) -> std::io::Result<Vec<PathBuf>> {
+    Ok(yaml_files(&lab.join("manifests"))?.into_iter().chain(yaml_files(&lab.join("istio"))?).collect())
+}
+
+/// Whether a member of a locked archive is applied as an add-on: those that are YAML are.
+pub fn is_addon(member: &MemberPin) -> bool {
+    member.path.ends_with(".yaml")
 }
 
 /// The YAML files of a folder and the folders in it, by name; a lab without the folder has none.
