@@ -77,6 +77,22 @@ impl Home {
         home
     }
 
+    /// Copies folders of the project into the lab, whole.
+    pub(crate) fn copy_of_project(&self, folders: &[&str]) {
+        for folder in folders {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for entry in fs_err::read_dir(&from).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if path.is_dir() {
+                    self.copy_of_project(&[&format!("{folder}/{name}")]);
+                } else {
+                    self.write(&format!("lab/{folder}/{name}"), &fs_err::read_to_string(&path).unwrap());
+                }
+            }
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

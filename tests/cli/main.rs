@@ -8,3 +8,4 @@ mod locks;
 mod machines;
 mod pages;
 mod people;
+mod policies;

@@ -26,4 +26,6 @@ pub(in crate::cli) enum LockAction {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
+    /// Hold the lock and the lab's YAML against lock/policy.toml; open no socket (exit code 11 on findings)
+    Lint,
 }

@@ -3,6 +3,7 @@
 use crate::{
     base::human_bytes,
     cli::render::{Render, table},
+    review::Finding,
     verb::lock,
 };
 
@@ -53,4 +54,50 @@ impl Render for lock::ShowOutcome {
         lines.push(format!("lab {}, {} artifacts", self.lab_id.short(), self.artifacts.len()));
         lines.join("\n")
     }
+}
+
+impl Render for lock::LintOutcome {
+    fn text(&self) -> String {
+        let report = &self.report;
+        let mut lines = findings(&report.findings);
+        lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+        if !report.unknown_age.is_empty() {
+            lines.push(format!("age unknown offline: {}", first_few(&report.unknown_age)));
+        }
+        let checked = report.checked.iter().map(|one| vec![format!("  {}", one.rule), one.looked_at.clone()]);
+        lines.push(format!(
+            "lab {}: {} against lock/policy.toml; looked at",
+            self.lab_id.short(),
+            match report.findings.len() {
+                0 => "nothing".to_owned(),
+                1 => "1 finding".to_owned(),
+                number => format!("{number} findings"),
+            }
+        ));
+        lines.push(table(&checked.collect::<Vec<_>>()));
+        lines.join("\n")
+    }
+}
+
+/// A list that fits a line; all of it is in the JSON.
+fn first_few(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more (`--json` lists them)"),
+    }
+}
+
+/// One table of findings; below each row what mends it.
+fn findings(findings: &[Finding]) -> Vec<String> {
+    if findings.is_empty() {
+        return Vec::new();
+    }
+    let head = ["entry", "rule", "found", "allowed"].map(str::to_owned).to_vec();
+    let rows =
+        findings.iter().map(|one| vec![one.entry.clone(), one.rule.to_owned(), one.found.clone(), one.allowed.clone()]);
+    let text = table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
+    let fixes = std::iter::once(None).chain(findings.iter().map(|one| Some(format!("    fix: {}", one.fix))));
+    text.lines().map(str::to_owned).zip(fixes).flat_map(|(row, fix)| std::iter::once(row).chain(fix)).collect()
 }

@@ -1,7 +1,10 @@
 //! `ztlab lock`: intent → lock. Entries whose request did not change keep their pins and cost no request.
 
 mod check;
+mod dates;
+mod lint;
 mod show;
+mod yaml;
 
 use std::path::PathBuf;
 
@@ -18,6 +21,7 @@ use crate::{
 
 pub(super) use check::refuse_stale;
 pub use check::{CheckOutcome, Stale, check};
+pub use lint::{LintOutcome, PolicyBroken, lint, policy};
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
 
 use super::{
