@@ -8,3 +8,7 @@ mod lab;
 mod lies;
 #[path = "supply/origin.rs"]
 mod origin;
+#[path = "supply/raw.rs"]
+mod raw;
+#[path = "supply/registry.rs"]
+mod registry;

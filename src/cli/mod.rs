@@ -107,7 +107,11 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
         store: settings.store,
         offline: global.offline,
         mirrors: settings.mirrors,
-        environment: std::env::vars().collect(),
+        ca_files: settings.ca_files,
+        // Values that are no text belong to somebody else; `vars` would panic at them.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
         reporter: Arc::clone(&progress) as Arc<dyn crate::base::Reporter>,
     };
     let result = dispatch(&context, arguments.verb, json).await;

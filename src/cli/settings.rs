@@ -16,6 +16,9 @@ struct UserConfig {
     /// FROM → TO, as `--mirror FROM=TO`.
     #[serde(default)]
     mirror: BTreeMap<String, String>,
+    /// As `--ca-file FILE`; relative names are relative to the file itself.
+    #[serde(default)]
+    ca_files: Vec<PathBuf>,
 }
 
 /// Settings of one run.
@@ -27,6 +30,8 @@ pub(super) struct Settings {
     pub(super) store: PathBuf,
     /// FROM → TO; the command line's come first.
     pub(super) mirrors: Vec<(String, String)>,
+    /// Files with certificates to believe.
+    pub(super) ca_files: Vec<PathBuf>,
 }
 
 /// A command line or configuration that cannot be used.
@@ -44,7 +49,7 @@ pub(super) enum SettingsError {
     #[error("cannot read {}", .path.display())]
     #[diagnostic(
         code("usage::config"),
-        help("correct the file; it may hold a [mirror] table of \"FROM\" = \"TO\" lines and nothing else")
+        help("correct the file; it may hold ca_files = [\"FILE\"] and a [mirror] table of \"FROM\" = \"TO\" lines")
     )]
     Config { path: PathBuf, source: toml::de::Error },
     #[error("{0}")]
@@ -77,10 +82,13 @@ impl Settings {
             let (from, to) = pair.ok_or_else(|| SettingsError::Mirror(text.clone()))?;
             mirrors.push((from.to_owned(), to.to_owned()));
         }
+        let mut ca_files: Vec<PathBuf> = global.ca_file.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
         if let Some(folders) = &folders {
-            mirrors.extend(user_config(&folders.config_dir().join("config.toml"))?.mirror);
+            let config = user_config(&folders.config_dir().join("config.toml"))?;
+            mirrors.extend(config.mirror);
+            ca_files.extend(config.ca_files.iter().map(|file| folders.config_dir().join(file)));
         }
-        Ok(Self { lab, store, mirrors })
+        Ok(Self { lab, store, mirrors, ca_files })
     }
 }
 

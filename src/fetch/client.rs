@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 use reqwest::{
     StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
@@ -21,10 +21,11 @@ use url::Url;
 use crate::base::Reporter;
 
 use super::{
-    FetchError, RetryPolicy,
+    DockerConfig, ExtraRoots, FetchError, Proxies, RetryPolicy,
     retry::{self, Backoff},
     source::{Location, Mirrors, Part, shown},
-    token::Tokens,
+    throttle::Throttle,
+    token::{Pass, Refusal, Tokens},
 };
 
 /// Told to every server.
@@ -49,6 +50,14 @@ pub struct Network {
     pub connect_timeout: Duration,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// Bytes per second over all connections; `None` is no limit.
+    pub max_rate: Option<u64>,
+    /// Proxies on the way out.
+    pub proxies: Proxies,
+    /// Certificates that are believed besides the platform's.
+    pub extra_roots: ExtraRoots,
+    /// Where credentials for registries may be.
+    pub credentials: DockerConfig,
 }
 
 impl Default for Network {
@@ -61,6 +70,10 @@ impl Default for Network {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
             retry: RetryPolicy::default(),
+            max_rate: None,
+            proxies: Proxies::default(),
+            extra_roots: ExtraRoots::default(),
+            credentials: DockerConfig::default(),
         }
     }
 }
@@ -70,6 +83,7 @@ pub struct Client {
     http: reqwest::Client,
     network: Network,
     tokens: Tokens,
+    throttle: Option<Throttle>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     reporter: Arc<dyn Reporter>,
     requests: AtomicU64,
@@ -95,7 +109,7 @@ impl Client {
     /// Makes a client; opens no connection.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be set up, or a proxy has no usable address.
     pub fn new(network: Network, reporter: Arc<dyn Reporter>) -> Result<Self, FetchError> {
         let mirrors = network.mirrors.clone();
         // `reqwest` drops credentials when the host changes; what it does not know is our rule for plain HTTP.
@@ -108,17 +122,14 @@ impl Client {
             }
             attempt.follow()
         });
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(network.connect_timeout)
-            .redirect(policy)
-            .referer(false)
-            .build()
-            .map_err(|source| FetchError::Connect { url: "any address".to_owned(), source })?;
+        let http = build(&network, policy)?;
+        // A pool of its own: a token request goes to another host than the blobs, and follows no redirect.
+        let tokens = build(&network, redirect::Policy::none())?;
         Ok(Self {
             http,
+            tokens: Tokens::new(tokens, network.credentials.clone(), network.idle_timeout),
+            throttle: network.max_rate.map(Throttle::new),
             network,
-            tokens: Tokens::default(),
             hosts: Mutex::default(),
             reporter,
             requests: AtomicU64::new(0),
@@ -226,25 +237,42 @@ impl Client {
             return Err(FetchError::PlainHttp { url });
         }
         let place = self.place(&location.url).await;
-        let mut token = match &location.scope {
+        let pass = match &location.scope {
             Some(scope) => self.tokens.get(scope).await,
             None => None,
         };
-        let mut response = self.send_once(location, headers, token.as_deref()).await?;
-        if let (StatusCode::UNAUTHORIZED, Some(scope)) = (response.status(), &location.scope) {
-            let plain_http = location.url.scheme() == "http";
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            token = self.tokens.renew(scope, plain_http, token.as_deref(), self.network.idle_timeout).await?;
-            if token.is_some() {
-                response = self.send_once(location, headers, token.as_deref()).await?;
+        let mut response = self.send_once(location, headers, pass.as_ref()).await?;
+        if let (StatusCode::UNAUTHORIZED, Some(scope)) = (response.status(), &location.scope)
+            // Whoever a registry redirects to has no say in where its credentials go.
+            && response.url().origin() == location.url.origin()
+        {
+            let refusal = Refusal { scope, url: &location.url, headers: response.headers(), shown: pass };
+            let asked = || _ = self.requests.fetch_add(1, Ordering::Relaxed);
+            if let Some(pass) = self.tokens.renew(&refusal, self.reporter(), &asked).await? {
+                response = self.send_once(location, headers, Some(&pass)).await?;
             }
         }
-        let status = response.status();
-        if !status.is_success() {
-            let retry_after = retry::retry_after(response.headers().get(RETRY_AFTER));
-            return Err(FetchError::Status { url: shown(response.url()), status, retry_after });
+        if !response.status().is_success() {
+            return Err(self.refusal(location, response).await);
         }
         Ok(Answer { response, _place: place })
+    }
+
+    /// What an answer that is no success means.
+    async fn refusal(&self, location: &Location, response: reqwest::Response) -> FetchError {
+        let (url, status) = (shown(response.url()), response.status());
+        let retry_after = retry::retry_after(response.headers().get(RETRY_AFTER));
+        let Some(scope) = location.scope.as_ref().filter(|_| status == StatusCode::TOO_MANY_REQUESTS) else {
+            return FetchError::Status { url, status, retry_after };
+        };
+        let limit = response.headers().get("ratelimit-limit").and_then(|value| value.to_str().ok()).map(pulls_of);
+        let body = tokio::time::timeout(self.network.idle_timeout, start_of(response)).await.unwrap_or_default();
+        // Docker Hub's own word for it; others that only want us to slow down do not say it.
+        if !body.to_ascii_lowercase().contains("toomanyrequests") {
+            return FetchError::Status { url, status, retry_after };
+        }
+        let signed_in = self.tokens.is_signed_in(scope, self.reporter()).await;
+        FetchError::Quota { registry: scope.registry().to_owned(), url, limit, signed_in, retry_after }
     }
 
     /// The next piece of a body; silence is an error.
@@ -256,7 +284,12 @@ impl Client {
     ) -> Result<Option<bytes::Bytes>, FetchError> {
         let limit = self.network.idle_timeout;
         match tokio::time::timeout(limit, answer.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Ok(chunk)) => {
+                if let (Some(throttle), Some(bytes)) = (&self.throttle, &chunk) {
+                    throttle.take(bytes.len()).await;
+                }
+                Ok(chunk)
+            }
             Ok(Err(source)) => {
                 Err(FetchError::Interrupted { url: location.shown(), received, source: source.without_url() })
             }
@@ -268,15 +301,15 @@ impl Client {
         &self,
         location: &Location,
         headers: &HeaderMap,
-        token: Option<&str>,
+        pass: Option<&Pass>,
     ) -> Result<reqwest::Response, FetchError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut request = self.http.get(location.url.clone()).headers(headers.clone());
         if let Some(accept) = location.accept {
             request = request.header(ACCEPT, accept);
         }
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
+        if let Some(pass) = pass {
+            request = pass.put_on(request);
         }
         let limit = self.network.idle_timeout;
         let url = location.shown();
@@ -305,6 +338,37 @@ impl Client {
     }
 }
 
+fn build(network: &Network, policy: redirect::Policy) -> Result<reqwest::Client, FetchError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(network.connect_timeout)
+        .redirect(policy)
+        .referer(false)
+        .tls_certs_merge(network.extra_roots.0.clone());
+    let built = network.proxies.apply(builder)?.build();
+    built.map_err(|source| FetchError::Connect { url: "any address".to_owned(), source })
+}
+
+/// The first kilobytes of a body, as text: enough to read an error.
+async fn start_of(mut response: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < 4096
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `100;w=21600`: so many pulls in so many seconds (docs.docker.com/docker-hub/usage/pulls).
+fn pulls_of(limit: &str) -> String {
+    let (count, window) = limit.split_once(";w=").unwrap_or((limit, ""));
+    match window.parse::<u64>() {
+        Ok(seconds) => format!("{count} pulls in {} h", seconds / 3600),
+        Err(_) => format!("{count} pulls"),
+    }
+}
+
 /// The media type without its parameters.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
@@ -312,7 +376,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn parse_reference(text: &str) -> Result<Reference, FetchError> {
-    text.parse().map_err(|error: oci_client::ParseError| FetchError::Address {
+    text.parse().map_err(|error: oci_spec::distribution::ParseError| FetchError::Address {
         text: text.to_owned(),
         problem: error.to_string(),
     })

@@ -75,12 +75,34 @@ pub enum FetchError {
         /// What `Retry-After` said, in seconds.
         retry_after: Option<u64>,
     },
+    /// So many images an hour, and they are used up.
+    #[error("{registry} lets this network pull no more images for now{}", limit.as_ref().map(|limit| format!(" (limit: {limit})")).unwrap_or_default())]
+    #[diagnostic(code(fetch::quota), help("{}", more_quota(*signed_in)))]
+    Quota {
+        /// The registry.
+        registry: String,
+        /// The address.
+        url: String,
+        /// The limit in its own words, as `100 pulls in 6 h`.
+        limit: Option<String>,
+        /// Whether the request carried credentials.
+        signed_in: bool,
+        /// What `Retry-After` said, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// An address of the environment.
+    #[error("{variable} is no address of an HTTP proxy")]
+    #[diagnostic(code(usage::proxy), help("it should look like `http://proxy.school.example:3128`, or be unset"))]
+    Proxy {
+        /// The variable.
+        variable: String,
+    },
     /// The registry's token service.
     #[error("{registry} gave no pull token for {repository}: {reason}")]
     #[diagnostic(
         code(fetch::token),
         help(
-            "public images need no account: look at the image's name in lock/ztlab.toml, or wait when a quota is used up"
+            "look at the image's name in lock/ztlab.toml; if it is private, sign in with `docker login` first: ztlab uses the same credentials"
         )
     )]
     Token {
@@ -183,9 +205,19 @@ impl FetchError {
     }
 }
 
+/// What to do when a quota is used up; also of the error that gathers all of them.
+pub(crate) const MORE_QUOTA: &str = "what came is kept. Wait (Docker Hub counts by six hours), ask a mirror (`--mirror docker.io=TO`), or take the images from another place (`--from SOURCE`)";
+
+fn more_quota(signed_in: bool) -> String {
+    let sign_in = if signed_in { "" } else { "; `docker login` raises the limit: ztlab uses the same credentials" };
+    format!("{MORE_QUOTA}{sign_in}")
+}
+
 fn advice(status: reqwest::StatusCode) -> &'static str {
     match status.as_u16() {
-        401 | 403 => "this needs an account or is not public: look at the address in lock/ztlab.toml",
+        401 | 403 => {
+            "this needs an account or is not public: look at the address in lock/ztlab.toml, or sign in with `docker login`"
+        }
         404 | 410 => {
             "it is not there (any more): look at the version in lock/ztlab.toml, or name a mirror with `--mirror FROM=TO`"
         }

@@ -8,6 +8,8 @@
 //!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
 //! source     upstream's names → addresses, mirrors applied
 //! local      another store's folder as a source
+//! token, credentials   what a registry wants to see, and where it is kept
+//! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! ```
 //!
 //! What always holds: no request leaves when the client is offline; credentials go to the host that asked for
@@ -17,20 +19,28 @@
 mod attempt;
 mod blob;
 mod client;
+mod credentials;
 mod error;
 mod local;
 mod members;
+mod proxy;
 mod retry;
 mod schedule;
 mod source;
+mod throttle;
 mod token;
+mod trust;
 
 pub use blob::Wanted;
 pub(crate) use blob::blocking;
 pub use client::{Client, Document, Network};
+pub use credentials::DockerConfig;
 pub use error::FetchError;
+pub(crate) use error::MORE_QUOTA;
 pub use local::copy_from;
 pub use members::extract_members;
+pub use proxy::Proxies;
 pub use retry::RetryPolicy;
 pub use schedule::{BlobError, Failure, fetch_all};
 pub use source::{Location, Mirror, MirrorError, Mirrors};
+pub use trust::{ExtraRoots, TrustError};

@@ -9,8 +9,8 @@ use crate::store::StoreError;
 
 use super::FetchError;
 
-/// A server may ask for an hour; a person at the terminal would rather be told.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// A used-up quota comes back in hours: it is asked for again in case it was a moment's, not more.
+const QUOTA_RETRIES: usize = 2;
 /// An attempt that brought this much was a success for the retry budget: a long download over a bad line
 /// may break more often than any fixed count.
 const ENOUGH_PROGRESS: u64 = 1024 * 1024;
@@ -24,11 +24,19 @@ pub struct RetryPolicy {
     pub first_pause: Duration,
     /// The longest pause of our own.
     pub longest_pause: Duration,
+    /// The longest pause that a server may ask for with `Retry-After`: some ask for an hour, and a person at the
+    /// terminal would rather be told.
+    pub longest_retry_after: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { retries: 6, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(20) }
+        Self {
+            retries: 6,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(20),
+            longest_retry_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -36,11 +44,12 @@ impl Default for RetryPolicy {
 pub(super) struct Backoff {
     policy: RetryPolicy,
     pauses: ExponentialBackoff,
+    quota_refusals: usize,
 }
 
 impl Backoff {
     pub(super) fn new(policy: &RetryPolicy) -> Self {
-        Self { policy: policy.clone(), pauses: pauses(policy) }
+        Self { policy: policy.clone(), pauses: pauses(policy), quota_refusals: 0 }
     }
 
     /// How long to wait before the next attempt; `None` when there shall be none. `progress` is what the
@@ -49,12 +58,21 @@ impl Backoff {
         if !is_transient(error) {
             return None;
         }
+        if matches!(error, FetchError::Quota { .. }) {
+            self.quota_refusals += 1;
+            if self.quota_refusals > QUOTA_RETRIES {
+                return None;
+            }
+        }
         if progress >= ENOUGH_PROGRESS {
             self.pauses = pauses(&self.policy);
         }
         let pause = self.pauses.next()?;
         let asked = match error {
-            FetchError::Status { retry_after: Some(seconds), .. } => Duration::from_secs(*seconds).min(MAX_RETRY_AFTER),
+            FetchError::Status { retry_after: Some(seconds), .. }
+            | FetchError::Quota { retry_after: Some(seconds), .. } => {
+                Duration::from_secs(*seconds).min(self.policy.longest_retry_after)
+            }
             _ => Duration::ZERO,
         };
         Some(pause.max(asked))
@@ -78,11 +96,13 @@ fn is_transient(error: &FetchError) -> bool {
         | FetchError::Interrupted { .. }
         | FetchError::Truncated { .. }
         | FetchError::Range { .. }
+        | FetchError::Quota { .. }
         | FetchError::Store(StoreError::Truncated { .. }) => true,
         FetchError::Status { status, .. } => is_transient_status(*status),
         FetchError::Offline { .. }
         | FetchError::PlainHttp { .. }
         | FetchError::Address { .. }
+        | FetchError::Proxy { .. }
         | FetchError::Token { .. }
         | FetchError::Html { .. }
         | FetchError::TooLong { .. }
@@ -150,7 +170,7 @@ mod tests {
     fn retry_after_is_obeyed_and_capped() {
         let mut backoff = Backoff::new(&RetryPolicy::default());
         assert!(backoff.next(&status(429, Some(33)), 0).unwrap() >= Duration::from_secs(33));
-        assert_eq!(backoff.next(&status(429, Some(86_400)), 0).unwrap(), MAX_RETRY_AFTER);
+        assert_eq!(backoff.next(&status(429, Some(86_400)), 0).unwrap(), Duration::from_secs(60));
     }
 
     #[test]

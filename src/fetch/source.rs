@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 use url::Url;
 
 use super::FetchError;
@@ -210,7 +210,7 @@ fn parse(text: &str) -> Result<Url, FetchError> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 

@@ -3,8 +3,10 @@
 //! Documents are digested and stored as the bytes that came, never re-serialised: a re-written manifest has
 //! another digest. Both families of media types are read, OCI's and Docker's.
 
-use oci_client::Reference;
-use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
+use oci_spec::{
+    distribution::Reference,
+    image::{ImageConfiguration, ImageIndex, ImageManifest},
+};
 use serde_json::Value;
 
 use crate::{

@@ -26,6 +26,8 @@ pub struct Context {
     pub offline: bool,
     /// FROM → TO; the first that matches wins.
     pub mirrors: Vec<(String, String)>,
+    /// Files with certificates to believe besides the platform's.
+    pub ca_files: Vec<PathBuf>,
     /// The environment of this process: for registry credentials and for children, who get a scrubbed copy.
     pub environment: BTreeMap<String, String>,
     /// Who hears what happens.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     base::Descriptor,
-    fetch::{Client, Mirror, Mirrors, Network},
+    fetch::{Client, DockerConfig, ExtraRoots, MORE_QUOTA, Mirror, Mirrors, Network, Proxies},
     lockfile::Lock,
     store::{NamedImage, Store},
 };
@@ -19,7 +19,7 @@ impl Context {
     /// The way out that this context describes. `per_host`: requests to one host at a time.
     ///
     /// # Errors
-    /// When a mirror is no address.
+    /// When a mirror or a proxy is no address, or a file of certificates has none.
     pub fn client(&self, per_host: Option<usize>) -> miette::Result<Client> {
         let mirrors: Vec<Mirror> =
             self.mirrors.iter().map(|(from, to)| Mirror::new(from, to)).collect::<Result<_, _>>()?;
@@ -28,6 +28,9 @@ impl Context {
             offline: self.offline,
             mirrors: Mirrors::new(mirrors),
             per_host: per_host.unwrap_or(defaults.per_host),
+            proxies: Proxies::of(&self.environment),
+            extra_roots: ExtraRoots::read(&self.ca_files)?,
+            credentials: DockerConfig::read(&self.environment),
             ..defaults
         };
         Ok(Client::new(network, Arc::clone(&self.reporter))?)
@@ -103,6 +106,13 @@ pub enum Incomplete {
         /// Each with its own cause.
         failures: Vec<ArtifactFailure>,
     },
+    /// A registry's quota is used up: another run would not help now.
+    #[error("{} could not be had: a registry's quota is used up\n{}", counted(.failures), listed(.failures))]
+    #[diagnostic(code(fetch::quota), help("{}; `docker login` raises the limit", MORE_QUOTA))]
+    Quota {
+        /// Each with its own cause.
+        failures: Vec<ArtifactFailure>,
+    },
     /// Wrong bytes came: somebody should look before going on.
     #[error("{} could not be had, and wrong bytes came\n{}", counted(.failures), listed(.failures))]
     #[diagnostic(
@@ -129,6 +139,8 @@ impl Incomplete {
             Ok(())
         } else if failures.iter().any(|failure| failure.integrity) {
             Err(Self::Wrong { failures })
+        } else if failures.iter().any(|failure| failure.code.as_deref() == Some("fetch::quota")) {
+            Err(Self::Quota { failures })
         } else {
             Err(Self::Missing { failures })
         }

@@ -91,6 +91,7 @@ impl Bench {
             store: folder.path().join("store"),
             offline: false,
             mirrors: hosts.iter().chain(&registries).map(|host| mirror(host)).collect(),
+            ca_files: Vec::new(),
             environment: BTreeMap::new(),
             reporter: Arc::new(Recording::default()),
         };

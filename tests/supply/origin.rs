@@ -20,12 +20,22 @@ use futures::{StreamExt, stream};
 pub(crate) enum Fault {
     /// Answer this status, with this `Retry-After`.
     Status(u16, Option<&'static str>),
+    /// Answer this status with these headers and this body.
+    Refuse(u16, &'static [(&'static str, &'static str)], &'static str),
     /// Announce everything, send this many bytes, break the connection.
     Cut(usize),
+    /// As `Cut`; from then on there are other bytes under another entity tag.
+    CutAndReplace(usize, &'static [u8]),
+    /// Take back every pull token that was given.
+    ExpireToken,
+    /// Never begin to answer.
+    Silence,
     /// Send this many bytes, then nothing for ever.
     Stall(usize),
     /// Send this many bytes and call that the end.
     EndEarly(usize),
+    /// Send and never end.
+    Endless,
     /// A login page, as a captive portal sends it.
     LoginPage,
     /// Other bytes, with the right status.
@@ -34,6 +44,8 @@ pub(crate) enum Fault {
     IgnoreRange,
     /// Another part than the one asked for.
     WrongRange,
+    /// A part, whatever `If-Range` says.
+    IgnoreIfRange,
 }
 
 #[derive(Default)]
@@ -41,13 +53,28 @@ struct Route {
     body: Vec<u8>,
     faults: VecDeque<Fault>,
     redirect: Option<String>,
-    wants_token: bool,
+    wants: Wants,
+    etag: Option<String>,
+}
+
+/// What a path wants to see before it serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Wants {
+    #[default]
+    Nothing,
+    Token,
+    Password,
+    This(String),
 }
 
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) body: String,
+    pub(crate) if_range: Option<String>,
     pub(crate) range: Option<String>,
     pub(crate) authorization: Option<String>,
 }
@@ -57,6 +84,25 @@ struct Shared {
     routes: Mutex<HashMap<String, Route>>,
     seen: Mutex<Vec<Seen>>,
     address: Mutex<String>,
+    tokens: Mutex<Tokens>,
+}
+
+/// The token service's memory.
+#[derive(Default)]
+struct Tokens {
+    /// How many were given; the last is the only valid one.
+    given: usize,
+    expired: bool,
+    /// `Authorization` that the service wants to see.
+    wants: Option<String>,
+    /// What a refresh token must be.
+    wants_refresh: Option<String>,
+}
+
+impl Tokens {
+    fn valid(&self) -> Option<String> {
+        (self.given > 0 && !self.expired).then(|| format!("Bearer {TOKEN}-{}", self.given))
+    }
 }
 
 /// The server; it stops with the test's runtime.
@@ -65,8 +111,11 @@ pub(crate) struct Origin {
     address: String,
 }
 
-/// The token that the token service gives.
-const TOKEN: &str = "pull-token";
+/// The token that the token service gives, followed by its number.
+pub(crate) const TOKEN: &str = "pull-token";
+/// The user and password that the server knows, and how a header writes them.
+pub(crate) const LOGIN: (&str, &str) = ("teacher", "open-sesame");
+const BASIC: &str = "Basic dGVhY2hlcjpvcGVuLXNlc2FtZQ==";
 
 impl Origin {
     pub(crate) async fn start() -> Self {
@@ -83,6 +132,10 @@ impl Origin {
         format!("{}{path}", self.address)
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Serves bytes at a path.
     pub(crate) fn serve(&self, path: &str, body: impl Into<Vec<u8>>) {
         self.edit(path, |route| route.body = body.into());
@@ -97,7 +150,31 @@ impl Origin {
     }
 
     pub(crate) fn want_token(&self, path: &str) {
-        self.edit(path, |route| route.wants_token = true);
+        self.edit(path, |route| route.wants = Wants::Token);
+    }
+
+    /// This path wants a token that the test gives out itself.
+    pub(crate) fn want_this_token(&self, path: &str, token: &str) {
+        self.edit(path, |route| route.wants = Wants::This(format!("Bearer {token}")));
+    }
+
+    /// This path wants name and password, without a token service.
+    pub(crate) fn want_password(&self, path: &str) {
+        self.edit(path, |route| route.wants = Wants::Password);
+    }
+
+    /// The token service gives tokens for name and password only.
+    pub(crate) fn want_login(&self) {
+        self.shared.tokens.lock().unwrap().wants = Some(BASIC.to_owned());
+    }
+
+    /// The token service gives tokens for this refresh token only.
+    pub(crate) fn want_refresh_token(&self, token: &str) {
+        self.shared.tokens.lock().unwrap().wants_refresh = Some(token.to_owned());
+    }
+
+    pub(crate) fn tag(&self, path: &str, etag: &str) {
+        self.edit(path, |route| route.etag = Some(etag.to_owned()));
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -119,30 +196,78 @@ impl Origin {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let path = request.uri().path().to_owned();
-    let text = |name| request.headers().get(name).map(|value: &header::HeaderValue| value.to_str().unwrap().to_owned());
-    let seen = Seen { path: path.clone(), range: text(header::RANGE), authorization: text(header::AUTHORIZATION) };
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let text = |name| head.headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap().to_owned());
+    let seen = Seen {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        if_range: text(header::IF_RANGE),
+        range: text(header::RANGE),
+        authorization: text(header::AUTHORIZATION),
+    };
     shared.seen.lock().unwrap().push(seen.clone());
-    if path == "/token" {
-        return plain(StatusCode::OK, format!(r#"{{"token":"{TOKEN}"}}"#));
+    match judge(&shared, &seen) {
+        Some(response) => response,
+        None => std::future::pending().await,
     }
+}
+
+/// What to answer; nothing for silence.
+fn judge(shared: &Shared, seen: &Seen) -> Option<Response<Body>> {
     let mut routes = shared.routes.lock().unwrap();
-    let challenged = |wants: bool| wants && seen.authorization.as_deref() != Some(&format!("Bearer {TOKEN}"));
-    let any_token = routes.values().any(|route| route.wants_token);
-    if path == "/v2/" && challenged(any_token) {
-        return challenge(&shared);
+    let mut tokens = shared.tokens.lock().unwrap();
+    if seen.path == "/token" && !routes.contains_key("/token") {
+        return Some(give_token(&mut tokens, seen));
     }
-    let Some(route) = routes.get_mut(&path) else { return plain(StatusCode::NOT_FOUND, "no such thing".to_owned()) };
-    if challenged(route.wants_token) {
-        return challenge(&shared);
+    let Some(route) = routes.get_mut(&seen.path) else {
+        return Some(plain(StatusCode::NOT_FOUND, "no such thing".to_owned()));
+    };
+    if let Some(Fault::ExpireToken) = route.faults.front() {
+        route.faults.pop_front();
+        tokens.expired = true;
+    }
+    match &route.wants {
+        Wants::This(token) if seen.authorization.as_ref() != Some(token) => return Some(challenge(shared)),
+        Wants::Token if tokens.valid().is_none() || seen.authorization != tokens.valid() => {
+            return Some(challenge(shared));
+        }
+        Wants::Password if seen.authorization.as_deref() != Some(BASIC) => {
+            let asks = Response::builder().status(401).header(header::WWW_AUTHENTICATE, r#"Basic realm="lab""#);
+            return Some(asks.body(Body::empty()).unwrap());
+        }
+        _ => {}
     }
     if let Some(to) = &route.redirect {
-        return Response::builder().status(307).header(header::LOCATION, to).body(Body::empty()).unwrap();
+        return Some(Response::builder().status(307).header(header::LOCATION, to).body(Body::empty()).unwrap());
     }
     match route.faults.pop_front() {
-        Some(fault) => lie(fault, route, &seen),
-        None => truth(route, &seen),
+        Some(Fault::Silence) => None,
+        Some(fault) => Some(lie(fault, route, seen)),
+        None => Some(truth(route, seen, true)),
     }
+}
+
+fn give_token(tokens: &mut Tokens, seen: &Seen) -> Response<Body> {
+    let refreshed = |wanted: &String| {
+        seen.method == "POST"
+            && url::form_urlencoded::parse(seen.body.as_bytes())
+                .any(|(name, value)| name == "refresh_token" && value == *wanted)
+    };
+    let allowed = match (&tokens.wants, &tokens.wants_refresh) {
+        (Some(wanted), _) => seen.authorization.as_ref() == Some(wanted),
+        (None, Some(wanted)) => refreshed(wanted),
+        (None, None) => true,
+    };
+    if !allowed {
+        return plain(StatusCode::UNAUTHORIZED, "incorrect username or password".to_owned());
+    }
+    tokens.given += 1;
+    tokens.expired = false;
+    let name = if seen.method == "POST" { "access_token" } else { "token" };
+    plain(StatusCode::OK, format!(r#"{{"{name}":"{TOKEN}-{}","expires_in":300}}"#, tokens.given))
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Body> {
@@ -159,10 +284,14 @@ fn start_of(range: Option<&str>) -> Option<usize> {
     range?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
 }
 
-fn truth(route: &Route, seen: &Seen) -> Response<Body> {
-    let response = Response::builder().header(header::CONTENT_TYPE, "application/octet-stream");
+fn truth(route: &Route, seen: &Seen, minds_if_range: bool) -> Response<Body> {
+    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/octet-stream");
+    if let Some(etag) = &route.etag {
+        response = response.header(header::ETAG, etag);
+    }
     let total = route.body.len();
-    match start_of(seen.range.as_deref()) {
+    let same = !minds_if_range || seen.if_range.is_none() || seen.if_range == route.etag;
+    match start_of(seen.range.as_deref()).filter(|_| same) {
         Some(start) if start >= total => plain(StatusCode::RANGE_NOT_SATISFIABLE, String::new()),
         Some(start) => response
             .status(206)
@@ -173,14 +302,18 @@ fn truth(route: &Route, seen: &Seen) -> Response<Body> {
     }
 }
 
-fn lie(fault: Fault, route: &Route, seen: &Seen) -> Response<Body> {
+fn lie(fault: Fault, route: &mut Route, seen: &Seen) -> Response<Body> {
     let start = start_of(seen.range.as_deref()).unwrap_or(0);
     let part = |count: usize| Bytes::copy_from_slice(&route.body[start..(start + count).min(route.body.len())]);
     let response = || {
         let range = format!("bytes {start}-{}/{}", route.body.len() - 1, route.body.len());
-        match start {
+        let response = match start {
             0 => Response::builder().status(200),
             _ => Response::builder().status(206).header(header::CONTENT_RANGE, range),
+        };
+        match &route.etag {
+            Some(etag) => response.header(header::ETAG, etag),
+            None => response,
         }
     };
     match fault {
@@ -190,6 +323,22 @@ fn lie(fault: Fault, route: &Route, seen: &Seen) -> Response<Body> {
                 response = response.header(header::RETRY_AFTER, after);
             }
             response.body(Body::empty()).unwrap()
+        }
+        Fault::Refuse(status, headers, body) => {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            response.body(Body::from(body)).unwrap()
+        }
+        // Taken off before they come here.
+        Fault::ExpireToken | Fault::Silence => truth(route, seen, true),
+        Fault::IgnoreIfRange => truth(route, seen, false),
+        Fault::CutAndReplace(count, body) => {
+            let cut = lie(Fault::Cut(count), route, seen);
+            route.body = body.to_vec();
+            route.etag = Some("\"replaced\"".to_owned());
+            cut
         }
         Fault::Cut(count) => {
             let pieces = stream::iter([Ok(part(count)), Err(std::io::Error::other("cut"))]);
@@ -204,6 +353,10 @@ fn lie(fault: Fault, route: &Route, seen: &Seen) -> Response<Body> {
         Fault::Stall(count) => {
             let first = stream::iter([Ok::<_, Infallible>(part(count))]);
             response().body(Body::from_stream(first.chain(stream::pending()))).unwrap()
+        }
+        Fault::Endless => {
+            let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+            Response::builder().body(Body::from_stream(stream::repeat(Ok::<_, Infallible>(piece)))).unwrap()
         }
         Fault::EndEarly(count) => {
             response().body(Body::from_stream(stream::iter([Ok::<_, Infallible>(part(count))]))).unwrap()

@@ -54,6 +54,9 @@ pub(super) struct Global {
     /// Ask TO for what FROM (a registry host or a URL prefix) would serve; repeatable
     #[arg(long, global = true, value_name = "FROM=TO")]
     pub(super) mirror: Vec<String>,
+    /// Believe the certificates in this PEM file besides the platform's; repeatable
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca_file: Vec<PathBuf>,
     /// Write newline-delimited JSON events to stdout
     #[arg(long, global = true)]
     pub(super) json: bool,
