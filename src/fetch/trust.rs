@@ -56,10 +56,13 @@ mod tests {
     fn a_file_without_certificates_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("school.der");
-        assert!(matches!(ExtraRoots::read(&[file.clone()]).unwrap_err(), TrustError::Unreadable(_)));
+        assert!(matches!(ExtraRoots::read(std::slice::from_ref(&file)).unwrap_err(), TrustError::Unreadable(_)));
         for text in ["", "0\u{82}\u{3}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             fs_err::write(&file, text).unwrap();
-            assert!(matches!(ExtraRoots::read(&[file.clone()]).unwrap_err(), TrustError::Empty(_)), "{text}");
+            assert!(
+                matches!(ExtraRoots::read(std::slice::from_ref(&file)).unwrap_err(), TrustError::Empty(_)),
+                "{text}"
+            );
         }
     }
 }
