@@ -9,6 +9,7 @@ pub mod platform;
 pub mod reference;
 pub mod report;
 pub mod size;
+pub mod wheel_tag;
 
 pub use age::MinimumAge;
 pub use descriptor::Descriptor;

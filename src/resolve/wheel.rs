@@ -8,7 +8,10 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    base::{Digest, Expected, Platform},
+    base::{
+        Digest, Expected, Platform,
+        wheel_tag::{self, normalized_project},
+    },
     lockfile::{Download, WheelEntry},
 };
 
@@ -18,8 +21,6 @@ use super::{ResolveError, Room, file::check};
 const INDEX: &str = "https://pypi.org/simple/";
 /// JSON where the server can, HTML where it cannot (PEP 691, "Content-Types").
 const PAGE_TYPES: &str = "application/vnd.pypi.simple.v1+json, text/html; q=0.1";
-/// Debian 12's C library, which the lab's Python image has: newer `manylinux` tags do not run there.
-const GLIBC_MINOR: u32 = 36;
 
 #[derive(Deserialize)]
 struct Page {
@@ -44,7 +45,7 @@ impl Room<'_> {
     pub(super) async fn wheel(self, mut entry: WheelEntry, node: &[Platform]) -> Result<WheelEntry, ResolveError> {
         let document = |problem: String| ResolveError::Document { name: entry.want.clone(), problem };
         let request = entry.request().ok_or_else(|| document("expected `NAME==VERSION python X.Y`".to_owned()))?;
-        let page = format!("{INDEX}{}/", normalized(request.name));
+        let page = format!("{INDEX}{}/", normalized_project(request.name));
         let locations: Vec<_> =
             self.client.file_locations(&page)?.into_iter().map(|location| location.accepting(PAGE_TYPES)).collect();
         let answer = self.client.document(&locations).await?;
@@ -117,19 +118,6 @@ fn parse_html(page: &[u8]) -> Page {
     Page { files: files.collect() }
 }
 
-/// PEP 503: runs of `-`, `_` and `.` are one `-`.
-fn normalized(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for character in name.to_ascii_lowercase().chars() {
-        match character {
-            '-' | '_' | '.' if out.ends_with('-') => {}
-            '-' | '_' | '.' => out.push('-'),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 /// The version in `name-version(-build)?-python-abi-platform.whl` (PEP 427).
 fn version_of(filename: &str) -> Option<&str> {
     let parts: Vec<&str> = filename.strip_suffix(".whl")?.split('-').collect();
@@ -143,39 +131,11 @@ fn best<'files>(files: &'files [PageFile], python: &str, platform: Platform) -> 
         .map(|(_, file)| file)
 }
 
-/// How well a file fits; machine code made for exactly this interpreter is best. `None`: not at all.
+/// How well a file fits, by the last three parts of its name.
 fn rank(filename: &str, python: &str, platform: Platform) -> Option<(u32, u32)> {
-    let minor: u32 = python.strip_prefix("3.")?.parse().ok()?;
-    let parts: Vec<&str> = filename.strip_suffix(".whl")?.rsplitn(4, '-').collect();
-    let [platforms, abis, pythons, _] = parts[..] else { return None };
-    let glibc = platforms.split('.').filter_map(|tag| glibc_of(tag, platform)).max();
-    let exact = format!("cp3{minor}");
-    let stable = pythons.split('.').filter_map(|tag| tag.strip_prefix("cp3")?.parse::<u32>().ok());
-    if abis == exact && pythons.split('.').any(|tag| tag == exact) {
-        return Some((3, glibc?));
-    }
-    if abis == "abi3" && stable.into_iter().any(|lowest| lowest <= minor) {
-        return Some((2, glibc?));
-    }
-    let pure = abis == "none" && pythons.split('.').any(|tag| tag == "py3" || tag == format!("py3{minor}"));
-    (pure && platforms == "any").then_some((1, 0))
-}
-
-/// The C library's minor version that a `manylinux` tag asks for, when it runs here.
-fn glibc_of(tag: &str, platform: Platform) -> Option<u32> {
-    let machine = match platform {
-        Platform::LinuxAmd64 => "x86_64",
-        Platform::LinuxArm64 => "aarch64",
-        Platform::DarwinArm64 => return None,
-    };
-    let version = tag.strip_suffix(machine)?.strip_suffix('_')?;
-    let minor = match version {
-        "manylinux1" => 5,
-        "manylinux2010" => 12,
-        "manylinux2014" => 17,
-        other => other.strip_prefix("manylinux_2_")?.parse().ok()?,
-    };
-    (minor <= GLIBC_MINOR).then_some(minor)
+    let stem = filename.strip_suffix(".whl")?;
+    let (start, _) = stem.rmatch_indices('-').nth(2)?;
+    wheel_tag::fit(&stem[start + 1..], python, platform)
 }
 
 #[cfg(test)]
@@ -247,6 +207,6 @@ mod tests {
         assert_eq!(version_of("markupsafe-3.0.4-cp312-cp312-win_arm64.whl"), Some("3.0.4"));
         assert_eq!(version_of("a-1.0-1-py3-none-any.whl"), Some("1.0"));
         assert_eq!(version_of("a-1.0.tar.gz"), None);
-        assert_eq!(normalized("Zope.Interface__x"), "zope-interface-x");
+        assert_eq!(normalized_project("Zope.Interface__x"), "zope-interface-x");
     }
 }
