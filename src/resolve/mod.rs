@@ -20,7 +20,7 @@ use crate::{
     store::{ArchiveError, Store, StoreError},
 };
 
-pub use source::{SourceError, source_digest, source_digests};
+pub use source::{SourceError, SourceFile, Sources, read_sources, source_digest, source_digests};
 
 /// Entries resolved at a time; the client's limit per host still holds.
 const JOBS: usize = 8;

@@ -53,8 +53,35 @@ pub fn source_digests(lab: &Path, intent: &Intent) -> Result<BTreeMap<String, Di
 /// # Errors
 /// When a named file is absent or no regular file.
 pub fn source_digest(lab: &Path, name: &str, app: &AppRequest) -> Result<Digest, SourceError> {
+    Ok(read_sources(lab, name, app)?.digest)
+}
+
+/// An app's files as they were at one moment, and their hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// What the lock calls `source`.
+    pub digest: Digest,
+    /// By their names in the app's folder.
+    pub files: BTreeMap<String, SourceFile>,
+}
+
+/// One file of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+/// Reads one app's files, each of them once: what is hashed is what is built.
+///
+/// # Errors
+/// When a named file is absent or no regular file.
+pub fn read_sources(lab: &Path, name: &str, app: &AppRequest) -> Result<Sources, SourceError> {
     let folder = lab.join(&app.path);
     let mut tree = Hasher::default();
+    let mut files = BTreeMap::new();
     for file in app.files.keys() {
         let path = folder.join(file);
         let unreadable = |source| SourceError::Unreadable { app: name.to_owned(), source };
@@ -64,10 +91,11 @@ pub fn source_digest(lab: &Path, name: &str, app: &AppRequest) -> Result<Digest,
         }
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let mode = if executable { "0755" } else { "0644" };
-        let digest = Digest::of(&fs_err::read(&path).map_err(unreadable)?);
-        tree.update(format!("{mode} {digest} {file}\n").as_bytes());
+        let content = fs_err::read(&path).map_err(unreadable)?;
+        tree.update(format!("{mode} {} {file}\n", Digest::of(&content)).as_bytes());
+        files.insert(file.clone(), SourceFile { content, executable });
     }
-    Ok(tree.finish())
+    Ok(Sources { digest: tree.finish(), files })
 }
 
 #[cfg(test)]
