@@ -132,6 +132,7 @@ async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<(
             };
             render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
         }
+        Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
         Verb::Store { action } => match action {
             StoreAction::Ls => render::outcome("store ls", &verb::store::ls(context)?, json),
             StoreAction::Verify => render::outcome("store verify", &verb::store::verify(context).await?, json),

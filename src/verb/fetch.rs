@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    base::{Descriptor, Digest, Event, Platform},
+    base::{Digest, Event, Platform},
     fetch::{self, Client, blocking},
     intent::Intent,
     lockfile::{self, CheckedLock, ImagePin, Lock},
@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     Context,
+    build::BuiltDiffers,
     lock::{SaveError, failure, refuse_stale, refuse_unknown},
     supply::{ArtifactFailure, Incomplete, named_images},
 };
@@ -317,22 +318,6 @@ struct NotBuilt {
 struct BuildFailed {
     app: String,
     cause: String,
-}
-
-/// The lock names another image than the parts give.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("app.{app} for {platform} came out different: locked manifest {}, built {}", .expected.digest, .found.digest)]
-#[diagnostic(
-    code(integrity::build),
-    help(
-        "its files are not the locked ones (`ztlab lock --check` says so), or another version of ztlab built it: lock it anew with `ztlab lock --upgrade {app}`"
-    )
-)]
-struct BuiltDiffers {
-    app: String,
-    platform: Platform,
-    expected: Descriptor,
-    found: Descriptor,
 }
 
 /// A blob that nobody offered.

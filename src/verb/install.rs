@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::Context;
+use super::{Context, build::unlocked};
 use crate::{
     base::{Event, Platform},
     cluster::process::Environment,
-    lockfile::{self, CheckedLock},
+    lockfile::{self, CheckedLock, Lock},
     plan::Complete,
+    resolve::source_digest,
     step::{
         Install, Options, Report, Setup, Target,
         uninstall::{self, Removed},
@@ -92,7 +93,24 @@ pub async fn run(context: &Context, target: Target, options: Options) -> miette:
     context.reporter.report(Event::Note {
         text: format!("lab {} ({})", install.complete.lock().name, install.complete.lock().lab_id().short()),
     });
+    for app in edited(context, install.complete.lock())? {
+        context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
+    }
     install.run().await
+}
+
+/// The apps whose files are not the locked ones. An install is made of locked bytes only, so it does not build them.
+fn edited(context: &Context, lock: &Lock) -> miette::Result<Vec<String>> {
+    let mut edited = Vec::new();
+    for (name, entry) in &lock.app {
+        // A folder that holds a lock and a store, and no sources, is enough for an install.
+        if context.lab.join(&entry.request.path).is_dir()
+            && Some(source_digest(&context.lab, name, &entry.request)?) != entry.source
+        {
+            edited.push(name.clone());
+        }
+    }
+    Ok(edited)
 }
 
 /// Takes the lab away.

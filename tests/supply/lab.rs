@@ -275,6 +275,17 @@ async fn locking_again_asks_nothing_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn an_app_is_locked_anew_by_its_name() {
+    let bench = Bench::new().await;
+    bench.lock().await.unwrap();
+    bench.fetch().await.unwrap();
+    let request = lock::Request { upgrade: Some(vec!["app.backend".to_owned()]), dry_run: false };
+    let upgraded = lock::run(&bench.context, &request).await.unwrap();
+    assert_eq!(upgraded.pending.iter().map(|one| one.artifact.as_str()).collect::<Vec<_>>(), ["app.backend"]);
+    assert_eq!(bench.fetch().await.unwrap().built, ["app.backend"]);
+}
+
+#[tokio::test]
 async fn a_changed_intent_is_stale_and_only_its_entry_is_resolved() {
     let bench = Bench::new().await;
     bench.lock().await.unwrap();

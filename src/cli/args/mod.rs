@@ -87,6 +87,12 @@ pub(super) enum Verb {
     Lock(LockArguments),
     /// Bring every locked byte into the store
     Fetch(FetchArguments),
+    /// Build the app's images from locked parts and the files in `app/`; needs no network
+    Build {
+        /// The apps to build; all of them when none is named
+        #[arg(value_name = "NAME")]
+        apps: Vec<String>,
+    },
     /// Look after the store
     Store {
         #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! What each verb's outcome looks like to a person.
 
+mod build;
 mod lock;
 
 use owo_colors::OwoColorize as _;

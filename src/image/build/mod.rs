@@ -5,6 +5,9 @@
 //! Two layers go on top of the base: the wheels (they change with the lock) and the files (they
 //! change with every edit), so that an edit moves a few kilobytes only.
 
+mod base;
+mod error;
+mod gzip;
 mod layer;
 mod wheel;
 
@@ -12,24 +15,30 @@ use std::{collections::BTreeMap, io};
 
 use serde_json::{Map, Value, json};
 
-use self::layer::{Layer, LayerBuilder};
+pub use self::error::BuildError;
+use self::{
+    base::BaseTree,
+    layer::{LayerBuilder, LayerFile},
+};
 use super::{Blobs, document};
-use crate::base::{Descriptor, Digest};
+use crate::base::{Descriptor, Digest, Platform};
 
 /// The time written into configs that ztlab makes: reproducible images have no other.
 const CREATED: &str = "1970-01-01T00:00:00Z";
+/// The variable in which the official Python images say their version.
+const PYTHON_VERSION: &str = "PYTHON_VERSION";
 
 /// The request: everything that the result depends on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Recipe {
-    /// The base image's manifest, of the platform wanted.
-    pub base_manifest: Option<Digest>,
-    /// The wheels, as stored blobs, by file name.
-    pub wheels: BTreeMap<String, Digest>,
-    /// `3.12`: names the folder that the wheels unpack into.
-    pub python: Option<String>,
-    /// Place in the image → content.
-    pub files: BTreeMap<String, Vec<u8>>,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// The base image's manifest, of that platform.
+    pub base_manifest: Digest,
+    /// Python packages, in any order.
+    pub wheels: Vec<WheelPart>,
+    /// Place in the image → file.
+    pub files: BTreeMap<String, FilePart>,
     /// What a container runs; the base's own when absent.
     pub command: Option<Vec<String>>,
     /// `uid:gid`; the base's own when absent.
@@ -40,6 +49,30 @@ pub struct Recipe {
     pub env: BTreeMap<String, String>,
     /// Ports the image announces, as `80/tcp`.
     pub ports: Vec<String>,
+}
+
+/// A stored wheel and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelPart {
+    /// Its file name, or a name for people.
+    pub file: String,
+    /// The project.
+    pub name: String,
+    /// The exact version.
+    pub version: String,
+    /// The interpreter that it was chosen for, as `3.12`.
+    pub python: String,
+    /// Its bytes.
+    pub digest: Digest,
+}
+
+/// A source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Mode 0755 instead of 0644.
+    pub executable: bool,
 }
 
 /// The result: documents and new layers with their bytes, and every layer's descriptor.
@@ -55,61 +88,26 @@ pub struct BuiltImage {
     pub new_layers: Vec<Vec<u8>>,
 }
 
-/// Why an image cannot be built.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum BuildError {
-    /// The recipe names no base.
-    #[error("the recipe has no base image")]
-    #[diagnostic(code("build::base"), help("give the app a `base = \"image.NAME\"` in lock/ztlab.toml"))]
-    NoBase,
-    /// A document of the base is unreadable.
-    #[error("the base image's {what} {digest} is not one")]
-    #[diagnostic(code("build::base"), help("run `ztlab store verify`, then `ztlab fetch`"))]
-    Base {
-        /// `manifest` or `config`.
-        what: &'static str,
-        /// The document.
-        digest: Digest,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
-    /// A wheel breaks the wheel specification.
-    #[error("wheel {wheel}: {problem}")]
-    #[diagnostic(code("build::wheel"), help("choose another version in lock/ztlab.toml and run `ztlab lock`"))]
-    Wheel {
-        /// Its file name.
-        wheel: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A place in the image that is not an absolute, plain path.
-    #[error("`{0}` is not a place in an image: expected an absolute path without `..`")]
-    #[diagnostic(code("build::path"), help("correct `files` of the app in lock/ztlab.toml"))]
-    Path(String),
-    /// A blob cannot be read.
-    #[error("cannot read the parts of the image")]
-    #[diagnostic(code("build::read"), help("run `ztlab fetch`, then the same command again"))]
-    Read(#[from] io::Error),
-}
-
 /// Builds an image from a recipe. Pure: reads only the blobs that the recipe names.
 ///
 /// # Errors
 /// See [`BuildError`].
 pub fn build(recipe: &Recipe, blobs: &dyn Blobs) -> Result<BuiltImage, BuildError> {
-    let base_digest = recipe.base_manifest.ok_or(BuildError::NoBase)?;
+    let base_digest = recipe.base_manifest;
     let base = document::parse_manifest(&super::read_document(blobs, &base_digest)?)
         .map_err(|source| BuildError::Base { what: "manifest", digest: base_digest, source })?;
     let config_digest = base.config.descriptor.digest;
     let mut config = document::parse_config(&super::read_document(blobs, &config_digest)?)
         .map_err(|source| BuildError::Base { what: "config", digest: config_digest, source })?;
+    check_base(recipe, &config)?;
 
+    let layers: Vec<Digest> = base.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    let tree = BaseTree::read(&layers, blobs)?;
     let mut new_layers = Vec::new();
-    if !recipe.wheels.is_empty() {
-        new_layers.push(("locked wheels", wheel_layer(recipe, blobs)?));
-    }
-    if !recipe.files.is_empty() {
-        new_layers.push(("source files", file_layer(recipe)?));
+    for (what, layer) in [("locked wheels", wheels(recipe, blobs)?), ("source files", files(recipe, &tree)?)] {
+        if !layer.is_empty() {
+            new_layers.push((what, layer.finish(&tree)?));
+        }
     }
 
     apply_settings(recipe, &mut config.config);
@@ -138,29 +136,57 @@ pub fn build(recipe: &Recipe, blobs: &dyn Blobs) -> Result<BuiltImage, BuildErro
     })
 }
 
-fn wheel_layer(recipe: &Recipe, blobs: &dyn Blobs) -> Result<Layer, BuildError> {
-    let Some(python) = &recipe.python else {
-        return Err(BuildError::Wheel {
-            wheel: recipe.wheels.keys().cloned().collect::<Vec<_>>().join(", "),
-            problem: "no Python version is given for the wheels".to_owned(),
-        });
-    };
-    let site_packages = format!("usr/local/lib/python{python}/site-packages");
-    let mut layer = LayerBuilder::default();
-    for (name, digest) in &recipe.wheels {
-        for (path, content) in wheel::unpack(name, blobs.open(digest)?)? {
-            layer.file(&format!("/{site_packages}/{path}"), content)?;
+/// A base of another platform or Python would be found in the cluster only, by a container that does not start.
+fn check_base(recipe: &Recipe, config: &document::ImageConfig) -> Result<(), BuildError> {
+    let misfit = |expected: String, found: String| BuildError::Misfit { digest: recipe.base_manifest, expected, found };
+    let (os, architecture) = (recipe.platform.os(), recipe.platform.architecture());
+    if (config.os.as_str(), config.architecture.as_str()) != (os, architecture) {
+        return Err(misfit(recipe.platform.to_string(), format!("{}-{}", config.os, config.architecture)));
+    }
+    let environment = config.config.get("Env").and_then(Value::as_array).into_iter().flatten();
+    let version =
+        environment.filter_map(Value::as_str).find_map(|entry| entry.strip_prefix(PYTHON_VERSION)?.strip_prefix('='));
+    for wheel in &recipe.wheels {
+        match version {
+            Some(version) if version.split('.').take(2).eq(wheel.python.split('.')) => {}
+            found => {
+                let found = found.map_or(format!("no {PYTHON_VERSION}"), |version| format!("Python {version}"));
+                return Err(misfit(format!("Python {} for {}", wheel.python, wheel.file), found));
+            }
         }
     }
-    layer.finish()
+    Ok(())
 }
 
-fn file_layer(recipe: &Recipe) -> Result<Layer, BuildError> {
+fn wheels(recipe: &Recipe, blobs: &dyn Blobs) -> Result<LayerBuilder, BuildError> {
     let mut layer = LayerBuilder::default();
-    for (place, content) in &recipe.files {
-        layer.file(place, content.clone())?;
+    for part in &recipe.wheels {
+        let wanted = wheel::Wanted {
+            file: &part.file,
+            name: &part.name,
+            version: &part.version,
+            python: &part.python,
+            platform: recipe.platform,
+        };
+        for (place, file) in wheel::install(&wanted, blobs.open(&part.digest)?)? {
+            layer.file(&place, file, &part.file)?;
+        }
     }
-    layer.finish()
+    Ok(layer)
+}
+
+fn files(recipe: &Recipe, base: &BaseTree) -> Result<LayerBuilder, BuildError> {
+    let mut layer = LayerBuilder::default();
+    for (place, part) in &recipe.files {
+        let file = LayerFile { content: part.content.clone(), executable: part.executable };
+        layer.file(place, file, "the app's files")?;
+    }
+    // As a Dockerfile does: a working folder that is nowhere is made.
+    let absent = |workdir: &&str| *workdir != "/" && base.at(workdir.trim_start_matches('/')).is_none();
+    if let Some(workdir) = recipe.workdir.as_deref().filter(absent) {
+        layer.folder(workdir)?;
+    }
+    Ok(layer)
 }
 
 /// Changes what the recipe names and leaves the rest of the base's settings, as a Dockerfile does.
@@ -198,9 +224,10 @@ mod tests {
     use crate::image::test_blobs::Folder;
 
     fn base(folder: &Folder) -> Digest {
-        let layer = folder.add(b"not really gzip, never opened");
+        let layer = folder.add(&base::tests::layer(&["usr/", "usr/local/", "tmp/"]));
         let config = folder.add(
-            br#"{"architecture":"arm64","os":"linux","variant":"v8","config":{"Env":["PATH=/bin","LANG=C"],"Cmd":["python3"]},
+            br#"{"architecture":"arm64","os":"linux","variant":"v8",
+                "config":{"Env":["PATH=/bin","LANG=C","PYTHON_VERSION=3.12.14"],"Cmd":["python3"]},
                 "rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},"history":[]}"#,
         );
         let manifest = document::Manifest {
@@ -213,13 +240,26 @@ mod tests {
     }
 
     fn recipe(folder: &Folder) -> Recipe {
+        let demo = wheel::tests::wheel(wheel::tests::PURE, &[("demo/__init__.py", "x = 1\n")]);
         Recipe {
-            base_manifest: Some(base(folder)),
-            files: BTreeMap::from([("/app/app.py".to_owned(), b"print('hi')\n".to_vec())]),
+            platform: Platform::LinuxArm64,
+            base_manifest: base(folder),
+            wheels: vec![WheelPart {
+                file: "demo-1-py3-none-any.whl".to_owned(),
+                name: "demo".to_owned(),
+                version: "1".to_owned(),
+                python: "3.12".to_owned(),
+                digest: folder.add(&demo).digest,
+            }],
+            files: BTreeMap::from([(
+                "/app/app.py".to_owned(),
+                FilePart { content: b"print('hi')\n".to_vec(), executable: false },
+            )]),
             command: Some(vec!["python3".to_owned(), "app.py".to_owned()]),
             user: Some("10001:10001".to_owned()),
+            workdir: Some("/work".to_owned()),
             env: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
-            ..Recipe::default()
+            ports: vec!["5000/tcp".to_owned()],
         }
     }
 
@@ -228,7 +268,7 @@ mod tests {
         let folder = Folder::new();
         let built = build(&recipe(&folder), &folder).unwrap();
         // Pinned: a change of any byte here changes every student's lock.
-        insta::assert_snapshot!(Digest::of(&built.manifest), @"sha256:3af81634de4b24def45194b565a2780690a5b3bc2490f87b42d1951261636930");
+        insta::assert_snapshot!(Digest::of(&built.manifest), @"sha256:e787b970f411233798b4c2ddd89b5206a4178ca44189531ee13b9830285e0c86");
         assert_eq!(built, build(&recipe(&folder), &folder).unwrap());
     }
 
@@ -237,12 +277,26 @@ mod tests {
         let folder = Folder::new();
         let built = build(&recipe(&folder), &folder).unwrap();
         let config = document::parse_config(&built.config).unwrap();
-        assert_eq!(config.config["Env"], json!(["PATH=/bin", "LANG=C.UTF-8"]));
+        assert_eq!(config.config["Env"], json!(["PATH=/bin", "PYTHON_VERSION=3.12.14", "LANG=C.UTF-8"]));
         assert_eq!(config.config["Cmd"], json!(["python3", "app.py"]));
+        assert_eq!(config.config["User"], json!("10001:10001"));
+        assert_eq!(config.config["WorkingDir"], json!("/work"));
+        assert_eq!(config.config["ExposedPorts"], json!({ "5000/tcp": {} }));
         assert_eq!(config.variant.as_deref(), Some("v8"));
-        assert_eq!(config.rootfs.diff_ids.len(), 2);
+        assert_eq!(config.rootfs.diff_ids.len(), 3);
         let manifest = document::parse_manifest(&built.manifest).unwrap();
         assert!(manifest.layers.iter().all(|layer| layer.media_type == document::LAYER_GZIP));
+    }
+
+    #[test]
+    fn an_edit_changes_one_layer() {
+        let folder = Folder::new();
+        let before = build(&recipe(&folder), &folder).unwrap();
+        let mut edited = recipe(&folder);
+        edited.files.get_mut("/app/app.py").unwrap().content.push(b'\n');
+        let after = build(&edited, &folder).unwrap();
+        assert_eq!(before.layers[..2], after.layers[..2]);
+        assert_ne!(before.layers[2], after.layers[2]);
     }
 
     #[test]
@@ -250,8 +304,22 @@ mod tests {
         let folder = Folder::new();
         for place in ["app.py", "/app/../../etc/passwd", "/", "/a//b"] {
             let mut bad = recipe(&folder);
-            bad.files = BTreeMap::from([(place.to_owned(), Vec::new())]);
+            let part = FilePart { content: Vec::new(), executable: false };
+            bad.files = BTreeMap::from([(place.to_owned(), part)]);
             assert!(matches!(build(&bad, &folder), Err(BuildError::Path(_))), "{place}");
         }
+    }
+
+    #[test]
+    fn a_base_for_something_else_is_refused() {
+        let folder = Folder::new();
+        let mut bad = recipe(&folder);
+        bad.platform = Platform::LinuxAmd64;
+        let error = build(&bad, &folder).unwrap_err().to_string();
+        assert!(error.contains("expected linux-amd64, found linux-arm64"), "{error}");
+        let mut bad = recipe(&folder);
+        bad.wheels[0].python = "3.11".to_owned();
+        let error = build(&bad, &folder).unwrap_err().to_string();
+        assert!(error.contains("expected Python 3.11 for demo-1-py3-none-any.whl, found Python 3.12.14"), "{error}");
     }
 }

@@ -102,7 +102,8 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     let client = context.client(None)?;
     let store = context.open_store()?;
     let unresolved = resolve::resolve(&client, &store, &mut lock, &[]).await;
-    lockfile::carry_over_apps(&mut lock, &old, &sources);
+    let kept = Lock { app: reusable.app, ..old.clone() };
+    lockfile::carry_over_apps(&mut lock, &kept, &sources);
 
     let changed = !context.lock_path().exists() || lockfile::write(&lock) != lockfile::write(&old);
     let written = changed && !request.dry_run;
@@ -155,6 +156,10 @@ fn reusable(old: &Lock, upgrade: Option<&[String]>) -> Lock {
     lock.manifest.retain(|name, _| stays("manifest", name));
     lock.image.retain(|name, _| stays("image", name));
     lock.wheel.retain(|name, _| stays("wheel", name));
+    // An app is built anew when it is named, or when a part of it changed: the same parts give the same image.
+    if !names.is_empty() {
+        lock.app.retain(|name, _| stays("app", name));
+    }
     lock
 }
 
