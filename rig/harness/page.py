@@ -2,16 +2,14 @@
 
 import contextlib
 import json
-import shutil
+import pathlib
 import subprocess
 import sys
-import tempfile
 
-# Chromium asks its maker for updates, lists and experiments unless told not to.
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"]
-# The page calls the backend by itself; this is virtual time, not waiting.
-PATIENCE = ["--virtual-time-budget=8000", "--timeout=20000"]
+from browser import Browser
+
+# The call itself takes milliseconds; a mesh that has just started may let the first one wait for its timeouts.
+PATIENCE = 40
 
 
 @contextlib.contextmanager
@@ -30,16 +28,29 @@ def opened(lab, port="0"):
             child.terminate()
 
 
-def look(address, screenshot, size="1280,1100"):
+@contextlib.contextmanager
+def shown(address, width=1280):
+    """The page in a browser, after it made its first call."""
+    with Browser() as browser:
+        browser.size(width)
+        browser.open(address)
+        browser.wait("document.querySelector('#verdict')?.className.match(/good|warn|bad/)", PATIENCE)
+        yield browser
+
+
+def attempt(browser, trial):
+    """Presses the button of a forbidden call by keyboard; the result's kind and text."""
+    browser.tab_to(f"#trial-{trial} button")
+    browser.press("Enter")
+    result = f"document.querySelector('#trial-{trial} .result')"
+    browser.wait(f"{result}.className.match(/good|warn|bad/)", PATIENCE)
+    return browser.ask(f"{result}.className").split()[-1], browser.ask(f"{result}.innerText")
+
+
+def look(address, screenshot):
     """The page's text after it made its call, and a picture of it."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        raise AssertionError("no Chromium on this machine: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as profile:
-        base = [browser, *QUIET, *PATIENCE, f"--user-data-dir={profile}", f"--window-size={size}"]
-        dom = subprocess.run([*base, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=True)
-        subprocess.run([*base, f"--screenshot={screenshot}", address], capture_output=True, timeout=120, check=True)
-    return dom.stdout, screenshot
+    with shown(address) as browser:
+        return browser.ask("document.body.innerText"), browser.picture(pathlib.Path(screenshot))
 
 
 if __name__ == "__main__":

@@ -47,11 +47,18 @@ class WholeWay(unittest.TestCase):
         self.assertEqual(failed, {})
         self.assertGreaterEqual(len(verdicts), 10)
 
-    def test_4_the_page_shows_an_encrypted_call(self):
-        with page.opened(self.lab) as address:
-            text, screenshot = page.look(address, self.settings.work / "page.png")
-        self.assertIn("spiffe://cluster.local/ns/webapp/sa/frontend", text)
-        self.assertGreater(screenshot.stat().st_size, 10_000)
+    def test_4_the_page_shows_an_encrypted_call_and_who_refuses_the_forbidden_ones(self):
+        with page.opened(self.lab) as address, page.shown(address) as browser:
+            text = browser.ask("document.body.innerText")
+            self.assertIn("spiffe://cluster.local/ns/webapp/sa/frontend", text)
+            self.assertEqual(text.count("mutual TLS\n"), 2, text)
+            for trial in ("method", "path", "plaintext", "silence"):
+                kind, result = page.attempt(browser, trial)
+                say(f"{trial}: {' '.join(result.split())}")
+                self.assertEqual(kind, "good", result)
+            picture = browser.picture(self.settings.work / "page.png")
+            self.assertEqual(browser.complaints, [])
+        self.assertGreater(picture.stat().st_size, 10_000)
 
     def planted(self, file, old, new):
         """A copy of the lab with one file changed, installed over the running one."""
