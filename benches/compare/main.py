@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import types
@@ -77,7 +78,8 @@ def make_tools(given, labs, work):
 
 
 def lock_labs(bench, tools, shapes):
-    """Makes each shape's lab and its lock, by the product."""
+    """Makes each shape's lab and its lock, by the product. A lock that is there would be kept, whatever set it is of."""
+    shutil.rmtree(tools.ztlab.labs, ignore_errors=True)
     for shape in shapes.values():
         shape.write_intent(tools.ztlab.labs / shape.name)
         scratch = bench.work / "to/lock"
@@ -100,7 +102,7 @@ def about(given, tools, load):
     sha = "with" if " sha_ni" in open("/proc/cpuinfo").read() else "WITHOUT"
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal"))
     system = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    kind = said("stat", "-f", "-c", "%T", str(given.work))
+    kind = said("findmnt", "-no", "FSTYPE", "-T", str(given.work))
     rows = [
         ("date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
         ("command", "`benches/fetch " + " ".join(sys_arguments()) + "`"),
@@ -108,7 +110,7 @@ def about(given, tools, load):
                     f"Linux {platform.release()}, {system}; load {load:.1f} before the run"),
         *((tool.name, tool.version) for tool in tools.all),
         ("origin", said("nginx", "-v").removeprefix("nginx version: ") + " on loopback, from memory"),
-        ("openssl", said("openssl", "version")),
+        ("openssl", said("openssl", "version").split(" (")[0]),
     ]
     return "\n".join(table.lines(("", ""), rows))
 
