@@ -17,6 +17,7 @@ import table
 from bench import Bench
 from origin import Origin
 from shape import Shape
+from spent import profile
 from tools import Crane, Floor, Oras, Skopeo, Ztlab
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -32,13 +33,16 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(ALL), help="goals, as F1,F3")
     parser.add_argument("--quick", action="store_true", help="a small set, one round, nothing judged by time: does it work?")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/performance.md")
+    parser.add_argument("--profile", action="store_true", help="also where a cold fetch spends its time, by perf")
+    parser.add_argument("--write", action="store_true", help="put the result, with the profile, into docs/performance.md")
     # --program is for benches/fetch too: it builds no ztlab then.
     parser.add_argument("--program", help="this ztlab instead of a release build")
     for made in ("programs", "set", "crane", "oras", "skopeo", "work"):
         parser.add_argument(f"--{made}", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--version-of", action="append", default=[], help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error("--rounds is 1 or more")
     unknown = set(given.only) - set(ALL)
     if unknown:
         parser.error(f"no such goal: {', '.join(sorted(unknown))} (there are {', '.join(ALL)})")
@@ -67,6 +71,7 @@ def make_tools(given, labs, work):
     ztlab = Ztlab(given.program, f"{said(given.program, '--version').removeprefix('ztlab ')}, commit {commit}", labs)
     return types.SimpleNamespace(
         ztlab=ztlab,
+        floor=floor,
         all=[ztlab, floor, crane, oras, skopeo],
         cold=[floor, crane, ztlab, oras, skopeo],
         capped=[floor_capped, crane, ztlab, oras, skopeo],
@@ -167,6 +172,8 @@ def main():
         read_everything(given.set)
         compare(given, bench, tools, shapes)
         text = result(given, bench, tools, shapes, load)
+        if given.profile or given.write:
+            text += "\n### Where a cold fetch spends its time\n\n" + profile(bench, tools, shapes["lab"]) + "\n"
     print(text)
     if given.write:
         write_page(text)
