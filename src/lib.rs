@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`cli`] | the only code that prints, reads the environment or asks the terminal |
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
-//! | [`review`] | judges a lock: against the policy, against who asks for what; values in, findings out |
+//! | [`review`] | judges locks: against the policy, against who asks for what, against each other; values in, findings out |
 //! | [`step`] | the install graph: precondition, action, gate; who runs it again finds its work done |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`resolve`] | version, tag or path → address, size, digest |

@@ -132,6 +132,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("forward::find", 33, "There is no pod behind the Service or name that was to be opened."),
     explain("forward::listen", 2, "The loopback port is taken: choose another with --port."),
     explain("forward::nobody", 33, "The Service has no ready pod."),
+    explain(
+        "git::repository",
+        2,
+        "Git cannot read the repository that the lab is in. Its own words are in the message.",
+    ),
     explain("integrity::archive", 21, "An archive's bytes do not match the lock."),
     explain(
         "integrity::build",
@@ -176,6 +181,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("lock::prober", 10, "The lock has no image that the probes can call from."),
     explain("lock::schema", 10, "The lock was written by a newer ztlab."),
+    explain("lock::side", 10, "One of two locks that are to be compared is no lock as ztlab writes it."),
     explain("lock::source", 10, "A source file of an app cannot be read."),
     explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
     explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),
@@ -199,6 +205,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("node::runtime", 30, "The node's runtime is neither Docker nor containerd."),
     explain("plan::foreign", 70, "Something asked for a blob that the lock does not name."),
     explain("policy::absent", 2, "The lab has no lock/policy.toml to hold its lock against."),
+    explain(
+        "policy::alarm",
+        11,
+        "A change of the lock has something in it that a reviewer must not miss, and --alarm makes that an error.",
+    ),
     explain(
         "policy::images",
         11,
@@ -251,6 +262,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("usage::config", 2, "config.toml in ztlab's configuration folder cannot be read."),
     explain("usage::io", 2, "The working folder cannot be read."),
     explain("usage::lab", 2, "There is no lab in this folder or above it."),
+    explain("usage::merge_base", 2, "Two revisions have no commit in common, so there is no `A...B` between them."),
     explain(
         "usage::mirror",
         2,
@@ -262,6 +274,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         2,
         "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY holds something that is no address of an HTTP proxy.",
     ),
+    explain("usage::revision", 2, "A word names neither a revision of the lab's repository nor a lock file."),
     explain("usage::step", 2, "An install has no step of this name."),
     explain("usage::store", 2, "There is no place for the store."),
     explain("wait::cluster", 33, "The API server stopped answering while a step waited."),

@@ -1,8 +1,8 @@
 //! From the arguments of `ztlab lock` to its verb, and its outcome to the terminal.
 
 use super::{
-    args::{LockAction, LockArguments},
-    render,
+    args::{DiffArguments, DiffFormat, LockAction, LockArguments},
+    outcome, render,
 };
 use crate::verb::{Context, lock};
 
@@ -19,6 +19,18 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
             outcome.verdict()?;
         }
         Some(LockAction::Show { names }) => render::outcome("lock show", &lock::show(context, &names)?, json),
+        Some(LockAction::Diff(arguments)) => diff(context, &arguments, json).await?,
     }
     Ok(())
+}
+
+/// Prints the difference before it judges: whoever asks for `--alarm` in CI still wants the text.
+async fn diff(context: &Context, arguments: &DiffArguments, json: bool) -> miette::Result<()> {
+    let outcome = lock::diff(context, arguments.range.as_deref(), arguments.other.as_deref()).await?;
+    match arguments.format {
+        DiffFormat::Text => render::outcome("lock diff", &outcome, json),
+        DiffFormat::Md => render::line(&outcome::diff_markdown(&outcome)),
+        DiffFormat::Json => render::json_line(&outcome),
+    }
+    if arguments.alarm { Ok(lock::refuse_alarms(&outcome.diff)?) } else { Ok(()) }
 }

@@ -113,7 +113,8 @@ fn apps() -> impl Strategy<Value = AppEntry> {
     })
 }
 
-fn locks() -> impl Strategy<Value = Lock> {
+/// Locks with every kind of entry, gap and spelling. For other rooms' properties as well.
+pub(crate) fn locks() -> impl Strategy<Value = Lock> {
     let manifest = (texts(), option::of(texts()), expectations(), option::of(texts())).prop_map(
         |(want, checksum, known, checked)| ManifestEntry {
             want,

@@ -1,17 +1,34 @@
-//! What a reviewer wants to know of a lock. Values in, findings out: no file, no socket, no clock.
+//! What a reviewer wants to know of a lock, and what git has to know of three. Values in, findings out: no file, no
+//! socket, no clock.
 //!
 //! | file | question |
 //! |---|---|
 //! | [`policy`] | what does the team allow? `lock/policy.toml` |
 //! | [`lint`] | does the lock keep to it? |
 //! | [`age`] | how old is an entry, as far as that can be known offline? |
+//! | `diff` | what is different between two locks? [`Diff`] |
+//! | `alarm` | what of it must not be missed? [`Alarm`] |
+//! | `download` | what does it cost whoever has the old lab? [`Download`] |
+//! | `view` | an entry as those three see it: what was asked, from where, which bytes |
 
 mod address;
 pub mod age;
+mod alarm;
+mod diff;
+mod download;
 pub mod lint;
 pub mod policy;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
+
+pub use alarm::{Alarm, AlarmCode};
+pub use diff::{Change, Diff, EntryChange, PartChange, Setting};
+pub use download::Download;
+pub use view::Kind;
 
 /// Something that a reviewer should not let pass.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

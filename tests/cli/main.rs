@@ -9,3 +9,5 @@ mod machines;
 mod pages;
 mod people;
 mod policies;
+mod reviews;
+mod team;

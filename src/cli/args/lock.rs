@@ -1,6 +1,6 @@
 //! `ztlab lock` and its subverbs.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -28,4 +28,29 @@ pub(in crate::cli) enum LockAction {
     },
     /// Hold the lock and the lab's YAML against lock/policy.toml; open no socket (exit code 11 on findings)
     Lint,
+    /// Compare two locks for a review: what was bumped, what it costs to download, and what must not be missed
+    Diff(DiffArguments),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DiffArguments {
+    /// The sides as git names them: A..B, A...B, or A for A and the working tree [default: HEAD]
+    #[arg(value_name = "A[..B]")]
+    pub(in crate::cli) range: Option<String>,
+    /// The new side, where A and B are two lock files
+    #[arg(value_name = "B")]
+    pub(in crate::cli) other: Option<String>,
+    /// Write text, Markdown for a pull request, or JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "json")]
+    pub(in crate::cli) format: DiffFormat,
+    /// End with exit code 11 when there is an alarm
+    #[arg(long)]
+    pub(in crate::cli) alarm: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum DiffFormat {
+    Text,
+    Md,
+    Json,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use lock::{LockAction, LockArguments};
+pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments};
 
 /// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
 pub(super) const DEFAULT_MEMORY: u32 = 6144;

@@ -1,7 +1,10 @@
 //! What each verb's outcome looks like to a person.
 
 mod build;
+mod diff;
 mod lock;
+
+pub(super) use diff::markdown::page as diff_markdown;
 
 use owo_colors::OwoColorize as _;
 use serde::Serialize;

@@ -2,6 +2,8 @@
 
 mod check;
 mod dates;
+mod diff;
+mod git;
 mod lint;
 mod show;
 mod yaml;
@@ -21,6 +23,8 @@ use crate::{
 
 pub(super) use check::refuse_stale;
 pub use check::{CheckOutcome, Stale, check};
+pub use diff::{DiffError, DiffOutcome, diff, refuse_alarms};
+pub use git::GitError;
 pub use lint::{LintOutcome, PolicyBroken, lint, policy};
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
 
