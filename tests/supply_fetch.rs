@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic like the test")]
 
+#[path = "supply/binary.rs"]
+mod binary;
 #[path = "supply/lab.rs"]
 mod lab;
 #[path = "supply/lies.rs"]
 mod lies;
 #[path = "supply/origin.rs"]
 mod origin;
+#[path = "supply/proxies.rs"]
+mod proxies;
 #[path = "supply/raw.rs"]
 mod raw;
 #[path = "supply/registry.rs"]
 mod registry;
+#[path = "supply/sources.rs"]
+mod sources;

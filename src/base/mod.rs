@@ -18,4 +18,4 @@ pub use expected::Expected;
 pub use platform::Platform;
 pub use reference::normalize_reference;
 pub use report::{Event, Reporter};
-pub use size::human_bytes;
+pub use size::{human_bytes, parse_bytes};

@@ -11,6 +11,13 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// So much is to be transferred; the transfers follow.
+    TransfersPlanned {
+        /// How many.
+        transfers: usize,
+        /// All their bytes, those that an earlier run left included.
+        bytes: u64,
+    },
     /// A transfer of known or unknown length begins. `id` is unique within one run.
     TransferStarted {
         /// Handle for the events that follow.
@@ -19,6 +26,13 @@ pub enum Event {
         name: String,
         /// Length in bytes, when known.
         total: Option<u64>,
+    },
+    /// The transfer goes on where an earlier run stopped.
+    TransferResumed {
+        /// Handle of the transfer.
+        id: u64,
+        /// Bytes that are here already; they do not arrive again.
+        bytes: u64,
     },
     /// Bytes arrived (a difference, not a sum).
     TransferProgress {

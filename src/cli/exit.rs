@@ -260,6 +260,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("usage::code", 2, "There is no such error code."),
     explain("usage::config", 2, "config.toml in ztlab's configuration folder cannot be read."),
+    explain(
+        "usage::from",
+        2,
+        "--from takes a folder, a tar of images, the address of another store, `docker` or `minikube`, and there is nothing of the name that was given.",
+    ),
     explain("usage::io", 2, "The working folder cannot be read."),
     explain("usage::lab", 2, "There is no lab in this folder or above it."),
     explain("usage::merge_base", 2, "Two revisions have no commit in common, so there is no `A...B` between them."),

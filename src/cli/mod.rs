@@ -5,6 +5,7 @@ mod exit;
 mod explain;
 mod lock;
 mod outcome;
+mod pace;
 mod progress;
 mod render;
 mod settings;
@@ -24,6 +25,7 @@ use self::{
     settings::Settings,
 };
 use crate::{
+    fetch::{RetryPolicy, Source},
     step::{Options, Target},
     verb::{self, Context},
 };
@@ -108,6 +110,7 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
         offline: global.offline,
         mirrors: settings.mirrors,
         ca_files: settings.ca_files,
+        retry: RetryPolicy::default(),
         // Values that are no text belong to somebody else; `vars` would panic at them.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -123,13 +126,19 @@ async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<(
     match verb {
         Verb::Lock(arguments) => lock::dispatch(context, arguments, json).await?,
         Verb::Fetch(arguments) => {
+            let home = verb::install::minikube_home(context);
             let request = verb::fetch::Request {
                 locked: arguments.locked,
-                from: arguments.from,
+                from: arguments.from.iter().map(|text| Source::parse(text, &home)).collect::<Result<_, _>>()?,
+                max_rate: arguments.max_rate,
                 only: arguments.only,
                 jobs: Some(arguments.jobs),
                 per_host: Some(arguments.per_host),
             };
+            if arguments.estimate {
+                render::outcome("fetch --estimate", &verb::estimate::run(context, &request).await?, json);
+                return Ok(());
+            }
             render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
         }
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
+use super::pace::{Pace, span};
 use crate::base::{Event, Reporter, human_bytes};
 
 /// How often a run without a terminal says where it is.
@@ -17,10 +18,13 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a transfer's progress becomes a JSON event.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often the rate is looked at when nothing comes.
+const TICK: Duration = Duration::from_millis(500);
+
 /// All transfers together.
-const SUM: &str = "{bar:30.green} {bytes} of {total_bytes}  {bytes_per_sec}  ETA {eta}";
+const SUM: &str = "{bar:30.green} {sums}";
 /// All transfers together, when one has no known length.
-const OPEN_SUM: &str = "{bytes} so far  {bytes_per_sec}";
+const OPEN_SUM: &str = "{sums}";
 /// One transfer.
 const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {bytes:>10} of {total_bytes}";
 /// One transfer without a known length.
@@ -57,26 +61,68 @@ pub(super) struct Progress {
 #[derive(Default)]
 struct State {
     transfers: BTreeMap<u64, Transfer>,
-    total: u64,
-    done: u64,
-    open_ended: bool,
-    started: Option<Instant>,
+    /// Shared with the bar, which is drawn on a thread of its own.
+    sums: Arc<Mutex<Sums>>,
+    /// Transfers that were announced and have not come to an end.
+    planned: usize,
     spoke: Option<Instant>,
     sum: Option<ProgressBar>,
     step: Option<ProgressBar>,
     waiting: String,
 }
 
+/// All transfers together.
+#[derive(Default)]
+struct Sums {
+    /// Bytes to come, as announced or as each transfer said.
+    total: u64,
+    done: u64,
+    /// A server need not say how much it will send: then there is nothing to measure an end by.
+    open_ended: bool,
+    pace: Pace,
+}
+
+impl Sums {
+    fn text(&self, now: Instant) -> String {
+        let (done, rate) = (human_bytes(self.done), human_bytes(self.pace.rate(now) as u64));
+        if self.open_ended {
+            return format!("{done} so far, {rate}/s");
+        }
+        let left = self.pace.left(now, self.total.saturating_sub(self.done));
+        let left = left.map_or_else(String::new, |left| format!(", about {} left", span(left.as_secs_f64())));
+        format!("{done} of {}, {rate}/s{left}", human_bytes(self.total))
+    }
+}
+
 struct Transfer {
     name: String,
     bar: Option<ProgressBar>,
+    total: Option<u64>,
+    done: u64,
     unreported: u64,
     reported: Instant,
 }
 
+impl Transfer {
+    fn new(name: &str, total: Option<u64>, bar: Option<ProgressBar>) -> Self {
+        Self { name: name.to_owned(), bar, total, done: 0, unreported: 0, reported: Instant::now() }
+    }
+
+    /// What these bytes add to the sum: those that come a second time, after a wrong first half, add nothing.
+    fn advance(&mut self, bytes: u64) -> u64 {
+        let before = self.done;
+        self.done = self.done.saturating_add(bytes).min(self.total.unwrap_or(u64::MAX));
+        self.done - before
+    }
+}
+
 impl Progress {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, bars: MultiProgress::new(), state: Mutex::default() }
+        Self::drawing_to(style, ProgressDrawTarget::stderr())
+    }
+
+    fn drawing_to(style: Style, target: ProgressDrawTarget) -> Self {
+        Self { style, bars: MultiProgress::with_draw_target(target), state: Mutex::default() }
     }
 
     /// Removes the bars, so that what follows starts on a clean line.
@@ -96,25 +142,22 @@ impl Progress {
 
     fn show(&self, event: &Event, state: &mut State) {
         match event {
-            Event::TransferStarted { id, name, total } => self.transfer_started(state, *id, name, *total),
-            Event::TransferProgress { id, bytes } => self.transfer_progress(state, *id, *bytes),
-            Event::TransferFinished { id } => {
-                if let Some(bar) = state.transfers.remove(id).and_then(|transfer| transfer.bar) {
-                    bar.finish_and_clear();
-                }
-                if state.transfers.is_empty() {
-                    if let Some(sum) = state.sum.take() {
-                        sum.finish_and_clear();
-                    }
-                    *state = State { step: state.step.take(), ..State::default() };
+            Event::TransfersPlanned { transfers, bytes } => {
+                state.planned = *transfers;
+                if let Ok(mut sums) = state.sums.lock() {
+                    *sums = Sums { total: *bytes, ..Sums::default() };
                 }
             }
+            Event::TransferStarted { id, name, total } => self.transfer_started(state, *id, name, *total),
+            Event::TransferResumed { id, bytes } => self.advance(state, *id, *bytes, false),
+            Event::TransferProgress { id, bytes } => self.advance(state, *id, *bytes, true),
+            Event::TransferFinished { id } => self.transfer_ended(state, *id, true),
             Event::TransferFailed { id, error, retrying } => {
                 let name = state.transfers.get(id).map_or("", |transfer| transfer.name.as_str());
                 let what = if *retrying { "trying again" } else { "failed" };
                 self.line(&format!("{} {name}: {error} ({what})", "warning:".yellow().bold()));
-                if !retrying && let Some(bar) = state.transfers.remove(id).and_then(|transfer| transfer.bar) {
-                    bar.finish_and_clear();
+                if !retrying {
+                    self.transfer_ended(state, *id, false);
                 }
             }
             Event::StepStarted { step, title } => self.step_started(state, step, title),
@@ -132,41 +175,82 @@ impl Progress {
     }
 
     fn transfer_started(&self, state: &mut State, id: u64, name: &str, total: Option<u64>) {
-        // A server need not say how much it will send: then there is nothing to measure an end by.
-        state.open_ended |= total.is_none();
+        let open_ended = {
+            let Ok(mut sums) = state.sums.lock() else { return };
+            sums.open_ended |= total.is_none();
+            if state.planned == 0 {
+                sums.total += total.unwrap_or(0);
+            }
+            sums.pace.begin(Instant::now());
+            sums.open_ended
+        };
         let bar = (self.style == Style::Bars).then(|| {
-            let sum = state.sum.get_or_insert_with(|| self.bars.add(ProgressBar::new(0)));
-            sum.set_style(bar_style(if state.open_ended { OPEN_SUM } else { SUM }));
-            sum.inc_length(total.unwrap_or(0));
+            let sums = Arc::clone(&state.sums);
+            let sum = state.sum.get_or_insert_with(|| {
+                let bar = self.bars.add(ProgressBar::new(0));
+                bar.enable_steady_tick(TICK);
+                bar
+            });
+            let template = if open_ended { OPEN_SUM } else { SUM };
+            sum.set_style(bar_style(template).with_key(
+                "sums",
+                move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    if let Ok(sums) = sums.lock() {
+                        let _ = out.write_str(&sums.text(Instant::now()));
+                    }
+                },
+            ));
             let bar = self.bars.insert_before(sum, ProgressBar::new(total.unwrap_or(0)));
             bar.set_style(bar_style(if total.is_some() { TRANSFER } else { OPEN_TRANSFER }));
             bar.set_message(name.to_owned());
             bar
         });
-        state.total += total.unwrap_or(0);
-        state.started.get_or_insert_with(Instant::now);
-        state.transfers.insert(id, Transfer { name: name.to_owned(), bar, unreported: 0, reported: Instant::now() });
+        state.transfers.insert(id, Transfer::new(name, total, bar));
+        draw_sum(state);
     }
 
-    fn transfer_progress(&self, state: &mut State, id: u64, bytes: u64) {
-        state.done += bytes;
-        if let Some(bar) = state.transfers.get(&id).and_then(|transfer| transfer.bar.as_ref()) {
-            bar.inc(bytes);
-        }
-        if let Some(sum) = &state.sum {
-            sum.inc(bytes);
-        }
-        let started = state.started.unwrap_or_else(Instant::now);
-        if self.style == Style::Plain && state.spoke.unwrap_or(started).elapsed() >= PLAIN_INTERVAL {
-            state.spoke = Some(Instant::now());
-            let rate = state.done as f64 / started.elapsed().as_secs_f64();
-            let (done, per_second) = (human_bytes(state.done), human_bytes(rate as u64));
-            if state.open_ended {
-                self.line(&format!("{done} so far, {per_second}/s"));
-            } else {
-                let left = state.total.saturating_sub(state.done) as f64 / rate.max(1.0);
-                self.line(&format!("{done} of {}, {per_second}/s, about {left:.0} s left", human_bytes(state.total)));
+    /// Bytes that arrived, or (not `fresh`) that an earlier run left: those say nothing about the line.
+    fn advance(&self, state: &mut State, id: u64, bytes: u64, fresh: bool) {
+        let added = state.transfers.get_mut(&id).map_or(0, |transfer| {
+            let added = transfer.advance(bytes);
+            if let Some(bar) = &transfer.bar {
+                bar.set_position(transfer.done);
             }
+            added
+        });
+        let now = Instant::now();
+        let line = {
+            let Ok(mut sums) = state.sums.lock() else { return };
+            sums.done += added;
+            sums.pace.take(now, if fresh { bytes } else { 0 });
+            let spoke = state.spoke.get_or_insert(now);
+            let due = self.style == Style::Plain && now.saturating_duration_since(*spoke) >= PLAIN_INTERVAL;
+            due.then(|| sums.text(now))
+        };
+        if let Some(line) = line {
+            state.spoke = Some(now);
+            self.line(&line);
+        }
+        draw_sum(state);
+    }
+
+    fn transfer_ended(&self, state: &mut State, id: u64, well: bool) {
+        let Some(transfer) = state.transfers.remove(&id) else { return };
+        if let Some(bar) = &transfer.bar {
+            bar.finish_and_clear();
+        }
+        state.planned = state.planned.saturating_sub(1);
+        if !well && let Ok(mut sums) = state.sums.lock() {
+            // What does not come is not waited for.
+            sums.done = sums.done.saturating_sub(transfer.done);
+            sums.total = sums.total.saturating_sub(transfer.total.unwrap_or(0));
+        }
+        draw_sum(state);
+        if state.transfers.is_empty() && state.planned == 0 {
+            if let Some(sum) = state.sum.take() {
+                sum.finish_and_clear();
+            }
+            *state = State { step: state.step.take(), ..State::default() };
         }
     }
 
@@ -195,26 +279,46 @@ impl Progress {
     }
 
     fn json(&self, event: Event, state: &mut State) {
-        let event = match event {
+        match event {
             // Every chunk would be thousands of lines a second: sums leave every half second.
             Event::TransferProgress { id, bytes } => {
                 let Some(transfer) = state.transfers.get_mut(&id) else { return };
                 transfer.unreported += bytes;
-                if transfer.reported.elapsed() < JSON_INTERVAL {
-                    return;
+                if transfer.reported.elapsed() >= JSON_INTERVAL {
+                    flush(id, transfer);
                 }
-                transfer.reported = Instant::now();
-                Event::TransferProgress { id, bytes: std::mem::take(&mut transfer.unreported) }
+                return;
             }
-            Event::TransferStarted { id, ref name, .. } => {
-                state
-                    .transfers
-                    .insert(id, Transfer { name: name.clone(), bar: None, unreported: 0, reported: Instant::now() });
-                event
+            Event::TransferStarted { id, ref name, total } => {
+                state.transfers.insert(id, Transfer::new(name, total, None));
             }
-            other => other,
-        };
+            // All differences together are what came, so the last one must not be lost.
+            Event::TransferFinished { id } | Event::TransferFailed { id, retrying: false, .. } => {
+                if let Some(mut transfer) = state.transfers.remove(&id) {
+                    flush(id, &mut transfer);
+                }
+            }
+            _ => {}
+        }
         super::render::json_line(&event);
+    }
+}
+
+fn flush(id: u64, transfer: &mut Transfer) {
+    let bytes = std::mem::take(&mut transfer.unreported);
+    transfer.reported = Instant::now();
+    if bytes > 0 {
+        super::render::json_line(&Event::TransferProgress { id, bytes });
+    }
+}
+
+fn draw_sum(state: &State) {
+    if let (Some(bar), Ok(sums)) = (&state.sum, state.sums.lock()) {
+        let (done, total) = (sums.done, sums.total);
+        // The bar draws, and its text takes the lock itself.
+        drop(sums);
+        bar.set_length(total);
+        bar.set_position(done);
     }
 }
 
@@ -231,4 +335,101 @@ impl Reporter for Progress {
 
 fn bar_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    /// A terminal of 100 columns and what it shows.
+    fn bars() -> (Progress, InMemoryTerm) {
+        let terminal = InMemoryTerm::new(12, 100);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        (Progress::drawing_to(Style::Bars, target), terminal)
+    }
+
+    fn start(progress: &Progress, id: u64, name: &str, total: Option<u64>) {
+        progress.report(Event::TransferStarted { id, name: name.to_owned(), total });
+    }
+
+    /// The screen, drawn now, without what the clock decides.
+    fn screen(progress: &Progress, terminal: &InMemoryTerm) -> Vec<String> {
+        if let Some(sum) = &progress.state.lock().unwrap().sum {
+            sum.tick();
+        }
+        terminal.contents().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_bar_for_each_transfer_and_one_for_all_that_was_announced() {
+        let (progress, terminal) = bars();
+        progress.report(Event::TransfersPlanned { transfers: 3, bytes: 4_000_000 });
+        start(&progress, 1, "image.calico-node layer 1", Some(2_000_000));
+        start(&progress, 2, "image.istio-proxy layer 4", Some(1_000_000));
+        progress.report(Event::TransferResumed { id: 1, bytes: 1_000_000 });
+        let text = screen(&progress, &terminal);
+        assert_eq!(text.len(), 3, "{text:#?}");
+        assert!(text[0].starts_with("  image.calico-node layer 1 "), "{text:#?}");
+        assert!(text[2].contains("1.0 MB of 4.0 MB, 0 B/s"), "the third is known before it begins: {text:#?}");
+        progress.report(Event::TransferFinished { id: 1 });
+        let text = screen(&progress, &terminal);
+        assert!(text[0].starts_with("  image.istio-proxy layer 4 ") && text.len() == 2, "{text:#?}");
+        progress.report(Event::TransferProgress { id: 2, bytes: 1_000_000 });
+        progress.report(Event::TransferFinished { id: 2 });
+        assert!(screen(&progress, &terminal)[0].contains("2.0 MB of 4.0 MB"), "the sum stays between two transfers");
+        start(&progress, 3, "file", Some(1_000_000));
+        progress.report(Event::TransferFinished { id: 3 });
+        assert_eq!(terminal.contents(), "", "nothing of the bars stays when all is done");
+    }
+
+    #[test]
+    fn a_failure_is_a_line_above_the_bars_and_is_not_waited_for() {
+        let (progress, terminal) = bars();
+        progress.report(Event::TransfersPlanned { transfers: 2, bytes: 3_000_000 });
+        start(&progress, 1, "one", Some(1_000_000));
+        start(&progress, 2, "two", Some(2_000_000));
+        progress.report(Event::TransferProgress { id: 1, bytes: 400_000 });
+        progress.report(Event::TransferFailed { id: 1, error: "it broke".to_owned(), retrying: true });
+        let text = screen(&progress, &terminal);
+        assert!(text[0].contains("one: it broke (trying again)") && text[1].starts_with("  one "), "{text:#?}");
+        progress.report(Event::TransferFailed { id: 1, error: "it broke".to_owned(), retrying: false });
+        let text = screen(&progress, &terminal);
+        assert!(text[1].contains("one: it broke (failed)"), "{text:#?}");
+        assert!(text.last().unwrap().contains("0 B of 2.0 MB"), "{text:#?}");
+    }
+
+    #[test]
+    fn a_transfer_that_starts_over_does_not_pass_its_end() {
+        let (progress, terminal) = bars();
+        start(&progress, 1, "one", Some(1_000_000));
+        for _ in 0..3 {
+            progress.report(Event::TransferProgress { id: 1, bytes: 600_000 });
+        }
+        assert!(screen(&progress, &terminal).last().unwrap().contains("1.0 MB of 1.0 MB"));
+    }
+
+    #[test]
+    fn where_no_length_is_known_no_end_is_told() {
+        let (progress, terminal) = bars();
+        start(&progress, 1, "page", None);
+        progress.report(Event::TransferProgress { id: 1, bytes: 600_000 });
+        let text = screen(&progress, &terminal);
+        assert!(text.last().unwrap().starts_with("600.0 kB so far, "), "{text:#?}");
+    }
+
+    #[test]
+    fn the_text_of_the_sums_has_rate_and_end() {
+        let start = Instant::now();
+        let mut sums = Sums { total: 100_000_000, ..Sums::default() };
+        sums.pace.begin(start);
+        let mut now = start;
+        for _ in 0..20 {
+            now += Duration::from_secs(1);
+            sums.done += 1_000_000;
+            sums.pace.take(now, 1_000_000);
+        }
+        assert_eq!(sums.text(now), "20.0 MB of 100.0 MB, 1.0 MB/s, about 1 min 20 s left");
+    }
 }

@@ -41,7 +41,9 @@ impl Client {
         let total = wanted.expected.size;
         self.reporter().report(Event::TransferStarted { id, name: wanted.label.clone(), total });
         let already = slot.as_ref().map_or(0, Ingest::written);
-        self.reporter().report(Event::TransferProgress { id, bytes: already });
+        if already > 0 {
+            self.reporter().report(Event::TransferResumed { id, bytes: already });
+        }
         let mut last = None;
         for (index, location) in locations.iter().enumerate() {
             let transfer = Transfer { client: self, store, wanted, name: &name, location, id };

@@ -11,7 +11,7 @@ use std::{
 
 use oci_spec::distribution::Reference;
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect,
 };
@@ -88,6 +88,7 @@ pub struct Client {
     reporter: Arc<dyn Reporter>,
     requests: AtomicU64,
     refused: AtomicU64,
+    received: AtomicU64,
 }
 
 /// A small answer, read whole.
@@ -134,6 +135,7 @@ impl Client {
             reporter,
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            received: AtomicU64::new(0),
         })
     }
 
@@ -145,6 +147,11 @@ impl Client {
     /// How many requests the offline switch refused.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of bodies came.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Who hears what happens here.
@@ -226,8 +233,31 @@ impl Client {
         Ok(Document { bytes, media_type })
     }
 
+    /// Asks for the headers only (HEAD), after retries. A look at a manifest does not count as a pull.
+    ///
+    /// # Errors
+    /// As for a document.
+    pub async fn look(&self, location: &Location) -> Result<HeaderMap, FetchError> {
+        // Who only looks has somewhere else to go.
+        let policy = RetryPolicy { retries: self.network.retry.retries.min(2), ..self.network.retry.clone() };
+        let mut backoff = Backoff::new(&policy);
+        loop {
+            match self.ask(Method::HEAD, location, &HeaderMap::new()).await {
+                Ok(answer) => return Ok(answer.response.headers().clone()),
+                Err(error) => match backoff.next(&error, 0) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
     /// Sends a GET and returns a 2xx answer.
     pub(super) async fn send(&self, location: &Location, headers: &HeaderMap) -> Result<Answer, FetchError> {
+        self.ask(Method::GET, location, headers).await
+    }
+
+    async fn ask(&self, method: Method, location: &Location, headers: &HeaderMap) -> Result<Answer, FetchError> {
         let url = location.shown();
         if self.network.offline {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -241,7 +271,7 @@ impl Client {
             Some(scope) => self.tokens.get(scope).await,
             None => None,
         };
-        let mut response = self.send_once(location, headers, pass.as_ref()).await?;
+        let mut response = self.send_once(&method, location, headers, pass.as_ref()).await?;
         if let (StatusCode::UNAUTHORIZED, Some(scope)) = (response.status(), &location.scope)
             // Whoever a registry redirects to has no say in where its credentials go.
             && response.url().origin() == location.url.origin()
@@ -249,7 +279,7 @@ impl Client {
             let refusal = Refusal { scope, url: &location.url, headers: response.headers(), shown: pass };
             let asked = || _ = self.requests.fetch_add(1, Ordering::Relaxed);
             if let Some(pass) = self.tokens.renew(&refusal, self.reporter(), &asked).await? {
-                response = self.send_once(location, headers, Some(&pass)).await?;
+                response = self.send_once(&method, location, headers, Some(&pass)).await?;
             }
         }
         if !response.status().is_success() {
@@ -285,8 +315,10 @@ impl Client {
         let limit = self.network.idle_timeout;
         match tokio::time::timeout(limit, answer.response.chunk()).await {
             Ok(Ok(chunk)) => {
-                if let (Some(throttle), Some(bytes)) = (&self.throttle, &chunk) {
-                    throttle.take(bytes.len()).await;
+                let length = chunk.as_ref().map_or(0, bytes::Bytes::len);
+                self.received.fetch_add(length as u64, Ordering::Relaxed);
+                if let Some(throttle) = &self.throttle {
+                    throttle.take(length).await;
                 }
                 Ok(chunk)
             }
@@ -299,12 +331,13 @@ impl Client {
 
     async fn send_once(
         &self,
+        method: &Method,
         location: &Location,
         headers: &HeaderMap,
         pass: Option<&Pass>,
     ) -> Result<reqwest::Response, FetchError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request = self.http.get(location.url.clone()).headers(headers.clone());
+        let mut request = self.http.request(method.clone(), location.url.clone()).headers(headers.clone());
         if let Some(accept) = location.accept {
             request = request.header(ACCEPT, accept);
         }

@@ -1,72 +1,113 @@
-//! Another store's folder, or any OCI image layout, as a source: a USB disk, a colleague's copy.
+//! A folder as a source: another store, an OCI image layout, Minikube's cache, a USB disk with downloads and saved
+//! images on it.
+//!
+//! What is under `blobs/sha256` says its digest by its name. Of everything else the length decides what is worth
+//! hashing: `kubectl` in Minikube's cache, a file that somebody downloaded with a browser.
 
-use std::{io::Read, path::Path};
+use std::path::{Path, PathBuf};
 
 use crate::{
-    base::{Event, Reporter, report::next_transfer_id},
+    base::{Event, Hasher},
     plan::PlannedBlob,
-    store::{Slot, Store, StoreError, StoredBlob},
+    store::StoreError,
 };
 
+use super::{
+    from::{Offer, Place},
+    saved,
+};
+
+/// A folder on somebody's disk has an end; a home folder seems to have none.
+const MAX_FILES: usize = 100_000;
 /// Read size.
 const PIECE: usize = 512 * 1024;
 
-/// Copies what the folder has, verifying every byte, and returns what is still missing. Blocks.
-///
-/// A blob that is damaged over there is warned about and stays missing.
-///
-/// # Errors
-/// When our own store fails.
-pub fn copy_from(
+/// Takes what the folder has and returns what is still missing. Blocks.
+pub(super) fn take(
     folder: &Path,
-    store: &Store,
+    place: &Place<'_>,
     missing: Vec<PlannedBlob>,
-    reporter: &dyn Reporter,
 ) -> Result<Vec<PlannedBlob>, StoreError> {
-    let mut still_missing = Vec::new();
+    let mut left = Vec::new();
     for blob in missing {
-        let path = folder.join("blobs/sha256").join(blob.descriptor.digest.hex());
-        let there = fs_err::metadata(&path).is_ok_and(|metadata| metadata.len() == blob.descriptor.size);
-        if !there {
-            still_missing.push(blob);
-            continue;
-        }
-        match copy(&path, store, &blob, reporter) {
-            Ok(_) => {}
-            Err(error) if error.is_local() => return Err(error),
-            Err(error) => {
-                let text = format!("{} in {} is damaged: {error}", blob.label, folder.display());
-                reporter.report(Event::Warning { text });
-                still_missing.push(blob);
-            }
+        if !take_named(folder, place, &blob)? {
+            left.push(blob);
         }
     }
-    Ok(still_missing)
-}
-
-fn copy(path: &Path, store: &Store, blob: &PlannedBlob, reporter: &dyn Reporter) -> Result<StoredBlob, StoreError> {
-    let descriptor = blob.descriptor;
-    let mut ingest = match store.begin(descriptor.into(), &descriptor.digest.hex(), reporter)? {
-        Slot::Present(blob) => return Ok(blob),
-        Slot::Empty(ingest) => ingest,
-    };
-    let id = next_transfer_id();
-    reporter.report(Event::TransferStarted { id, name: blob.label.clone(), total: Some(descriptor.size) });
-    ingest.restart()?;
-    let mut file = fs_err::File::open(path)?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        let count = file.read(&mut piece)?;
-        if count == 0 {
+    // An image layout has nothing that is not under its digest.
+    if left.is_empty() || folder.join("oci-layout").is_file() {
+        return Ok(left);
+    }
+    for file in files_below(folder) {
+        if left.is_empty() {
             break;
         }
-        ingest.append(&piece[..count])?;
-        reporter.report(Event::TransferProgress { id, bytes: count as u64 });
+        left = take_loose(&file, place, left)?;
     }
-    let finished = ingest.finish();
-    match &finished {
-        Ok(_) => reporter.report(Event::TransferFinished { id }),
-        Err(error) => reporter.report(Event::TransferFailed { id, error: error.to_string(), retrying: false }),
+    Ok(left)
+}
+
+fn take_named(folder: &Path, place: &Place<'_>, blob: &PlannedBlob) -> Result<bool, StoreError> {
+    let path = folder.join("blobs/sha256").join(blob.descriptor.digest.hex());
+    if !path.is_file() {
+        return Ok(false);
     }
-    finished
+    match fs_err::File::open(&path) {
+        Ok(file) => Ok(matches!(place.take(blob, file)?, Offer::Taken)),
+        Err(error) => {
+            let text = format!("{} cannot be taken from {}: {error}", blob.label, place.name);
+            place.reporter.report(Event::Warning { text });
+            Ok(false)
+        }
+    }
+}
+
+/// A file without a digest in its name: one of the blobs itself, or a tar that has some.
+fn take_loose(path: &Path, place: &Place<'_>, left: Vec<PlannedBlob>) -> Result<Vec<PlannedBlob>, StoreError> {
+    let Ok(length) = fs_err::metadata(path).map(|metadata| metadata.len()) else { return Ok(left) };
+    if left.iter().any(|blob| blob.descriptor.size == length)
+        && let Ok(digest) = digest_of(path)
+        && let Some(found) = left.iter().position(|blob| blob.descriptor.digest == digest)
+    {
+        let mut left = left;
+        if let Ok(file) = fs_err::File::open(path)
+            && let Offer::Taken = place.take(&left[found], file)?
+        {
+            left.remove(found);
+        }
+        return Ok(left);
+    }
+    if saved::is_archive(path) { saved::take_file(path, place, left) } else { Ok(left) }
+}
+
+fn digest_of(path: &Path) -> std::io::Result<crate::base::Digest> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = Hasher::default();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match std::io::Read::read(&mut file, &mut piece)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&piece[..count]),
+        }
+    }
+}
+
+/// Every regular file, links not followed, in an order that is the same each time.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        // A folder that may not be read has nothing for us.
+        for entry in fs_err::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !folder.ends_with("blobs") => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+        if files.len() >= MAX_FILES {
+            break;
+        }
+    }
+    files.sort();
+    files
 }

@@ -7,7 +7,8 @@
 //!             └─ attempt   one GET into the store: stall, range, length, HTML page
 //!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
 //! source     upstream's names → addresses, mirrors applied
-//! local      another store's folder as a source
+//! from       --from: what may have the bytes already
+//!   └─ local, saved, docker, remote   a folder, a tar of images, Docker, a web server
 //! token, credentials   what a registry wants to see, and where it is kept
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! ```
@@ -20,11 +21,15 @@ mod attempt;
 mod blob;
 mod client;
 mod credentials;
+mod docker;
 mod error;
+mod from;
 mod local;
 mod members;
 mod proxy;
+mod remote;
 mod retry;
+mod saved;
 mod schedule;
 mod source;
 mod throttle;
@@ -37,10 +42,10 @@ pub use client::{Client, Document, Network};
 pub use credentials::DockerConfig;
 pub use error::FetchError;
 pub(crate) use error::MORE_QUOTA;
-pub use local::copy_from;
+pub use from::{Source, SourceError, take_from};
 pub use members::extract_members;
 pub use proxy::Proxies;
 pub use retry::RetryPolicy;
-pub use schedule::{BlobError, Failure, fetch_all};
+pub use schedule::{BlobError, Failure, fetch_all, is_download};
 pub use source::{Location, Mirror, MirrorError, Mirrors};
 pub use trust::{ExtraRoots, TrustError};

@@ -95,6 +95,11 @@ fn locate(client: &Client, origin: &Origin, digest: &Digest) -> Result<Vec<Locat
     }
 }
 
+/// Whether a blob comes over the network, and is not read out of an archive or built.
+pub fn is_download(blob: &PlannedBlob) -> bool {
+    blob.origins.iter().any(is_published)
+}
+
 fn is_published(origin: &Origin) -> bool {
     matches!(origin, Origin::Url(_) | Origin::RegistryManifest(_) | Origin::RegistryBlob(_))
 }

@@ -66,7 +66,11 @@ impl FromStr for Mirror {
 /// All mirrors, in the order given. Where one matches, upstream is not asked: a class without internet
 /// would wait for a time-out on every blob.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mirrors(Vec<Mirror>);
+pub struct Mirrors {
+    list: Vec<Mirror>,
+    /// Places that were named for themselves, as in `--from http://…`.
+    named: Vec<Url>,
+}
 
 /// One address and how to ask it.
 #[derive(Debug, Clone)]
@@ -83,6 +87,16 @@ impl Location {
     /// The address without its secrets.
     pub fn shown(&self) -> String {
         shown(&self.url)
+    }
+
+    /// An address that is asked as it stands.
+    pub(super) fn plain(url: Url) -> Self {
+        Self { url, accept: None, scope: None }
+    }
+
+    /// Whether asking here for a manifest counts as a pull from Docker Hub.
+    pub fn is_docker_hub(&self) -> bool {
+        self.url.scheme() == "https" && matches!(self.url.host_str(), Some("index.docker.io" | "registry-1.docker.io"))
     }
 
     /// The same address, asking for this media type.
@@ -112,13 +126,18 @@ pub(super) enum Part<'a> {
 impl Mirrors {
     /// Takes mirrors in order.
     pub fn new(mirrors: Vec<Mirror>) -> Self {
-        Self(mirrors)
+        Self { list: mirrors, named: Vec::new() }
+    }
+
+    /// Takes note of a place that somebody named: plain HTTP to it is their decision.
+    pub fn name(&mut self, place: Url) {
+        self.named.push(place);
     }
 
     /// The addresses of a file, to be tried in turn.
     pub(super) fn file(&self, text: &str) -> Result<Vec<Location>, FetchError> {
         let mut locations = Vec::new();
-        for mirror in &self.0 {
+        for mirror in &self.list {
             if let Some(rest) = below(text, &mirror.from) {
                 let address = format!("{}{rest}", mirror.to.as_str().trim_end_matches('/'));
                 locations.push(file_location(&address)?);
@@ -133,7 +152,7 @@ impl Mirrors {
     /// The addresses of a part of a repository, to be tried in turn.
     pub(super) fn registry(&self, reference: &Reference, part: Part<'_>) -> Result<Vec<Location>, FetchError> {
         let mut locations = Vec::new();
-        for mirror in self.0.iter().filter(|mirror| names_registry(&mirror.from, reference)) {
+        for mirror in self.list.iter().filter(|mirror| names_registry(&mirror.from, reference)) {
             locations.push(registry_location(&mirror.to, reference, part)?);
         }
         if locations.is_empty() {
@@ -147,12 +166,13 @@ impl Mirrors {
 
     /// Whether plain HTTP to this address is somebody's decision, or stays on this machine.
     pub(super) fn allows_plain_http(&self, url: &Url) -> bool {
-        let named = |mirror: &Mirror| {
-            mirror.to.scheme() == "http"
-                && mirror.to.host() == url.host()
-                && mirror.to.port_or_known_default() == url.port_or_known_default()
+        let mut named = self.list.iter().map(|mirror| &mirror.to).chain(&self.named);
+        let same_place = |named: &Url| {
+            named.scheme() == "http"
+                && named.host() == url.host()
+                && named.port_or_known_default() == url.port_or_known_default()
         };
-        is_loopback(url) || self.0.iter().any(named)
+        is_loopback(url) || named.any(same_place)
     }
 }
 
@@ -161,7 +181,7 @@ impl Mirrors {
 /// # Errors
 /// When it is none.
 pub(super) fn file_location(text: &str) -> Result<Location, FetchError> {
-    Ok(Location { url: parse(text)?, accept: None, scope: None })
+    Ok(Location::plain(parse(text)?))
 }
 
 /// A part of a repository below `base`, whose path becomes a prefix of the repository's name.

@@ -7,13 +7,13 @@
 //!
 //! No failure stops the others. A run that finds everything in the store asks the network nothing.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     base::{Digest, Event, Platform},
-    fetch::{self, Client, blocking},
+    fetch::{self, Client, Source, blocking},
     intent::Intent,
     lockfile::{self, CheckedLock, ImagePin, Lock},
     plan::{Plan, PlannedBlob, is_selected},
@@ -52,8 +52,10 @@ pub struct Request {
     pub per_host: Option<usize>,
     /// Refuse to complete or change the lock.
     pub locked: bool,
-    /// Folders to copy from first: other stores, or any OCI image layout.
-    pub from: Vec<PathBuf>,
+    /// Places to look in before upstream, in this order.
+    pub from: Vec<Source>,
+    /// Bytes per second over all connections; `None` is no limit.
+    pub max_rate: Option<u64>,
 }
 
 /// What was done.
@@ -97,7 +99,7 @@ pub async fn run(
     }
     let store = context.open_store()?;
     let before = store.present()?;
-    let client = context.client(request.per_host)?;
+    let client = client(context, request)?;
     let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
     let mut run = Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new() };
     let as_it_was = lockfile::write(&run.lock);
@@ -112,8 +114,20 @@ pub async fn run(
     run.finish(&before, &pending_before)
 }
 
+/// The way out of this run.
+fn client(context: &Context, request: &Request) -> miette::Result<Client> {
+    let mut network = context.network(request.per_host)?;
+    network.max_rate = request.max_rate;
+    for source in &request.from {
+        if let Source::Store(url) = source {
+            network.mirrors.name(url.clone());
+        }
+    }
+    Ok(Client::new(network, Arc::clone(&context.reporter))?)
+}
+
 /// Whoever asks for an app asks for what it is made of.
-fn with_parts(lock: &Lock, only: &[String]) -> Vec<String> {
+pub(super) fn with_parts(lock: &Lock, only: &[String]) -> Vec<String> {
     let apps = lock.app.iter().filter(|(name, _)| !only.is_empty() && is_selected(&format!("app.{name}"), only));
     let parts = apps.flat_map(|(_, entry)| {
         let wheels = entry.request.wheels.iter().map(|wheel| format!("wheel.{wheel}"));
@@ -178,12 +192,13 @@ impl Run<'_> {
 
     /// Copies, downloads, and reads out of archives.
     async fn bring_missing(&mut self) -> miette::Result<()> {
-        let mut missing = self.missing()?;
-        for folder in &self.request.from {
-            let (folder, store, reporter) = (folder.clone(), self.store.clone(), self.client.shared_reporter());
-            missing = blocking(move || fetch::copy_from(&folder, &store, missing, reporter.as_ref())).await?;
-        }
         let jobs = self.request.jobs.unwrap_or(DEFAULT_JOBS);
+        let mut missing = self.missing()?;
+        self.announce(&missing);
+        for source in &self.request.from {
+            let environment = &self.context.environment;
+            missing = fetch::take_from(source, &self.client, &self.store, missing, jobs, environment).await?;
+        }
         let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs).await;
 
         let (missing, store, reporter) = (self.missing()?, self.store.clone(), self.client.shared_reporter());
@@ -196,6 +211,16 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says how much there is to bring: an ETA needs the end before the beginning.
+    fn announce(&self, missing: &[PlannedBlob]) {
+        let comes = |blob: &&PlannedBlob| fetch::is_download(blob);
+        let bytes = missing.iter().filter(comes).map(|blob| blob.descriptor.size).sum();
+        let transfers = missing.iter().filter(comes).count();
+        if transfers > 0 {
+            self.client.reporter().report(Event::TransfersPlanned { transfers, bytes });
+        }
     }
 
     /// Builds the apps whose images are not in the store. What they are made of is there now.

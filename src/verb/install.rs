@@ -123,7 +123,7 @@ pub async fn uninstall(context: &Context, target: Target, options: Options) -> m
 
 /// Minikube's folder: `$MINIKUBE_HOME/.minikube`, or `$MINIKUBE_HOME` itself when it already ends so
 /// (kubernetes/minikube v1.32.0, `pkg/minikube/localpath/localpath.go:42-51`).
-fn minikube_home(context: &Context) -> PathBuf {
+pub fn minikube_home(context: &Context) -> PathBuf {
     let home = || context.environment.get("HOME").cloned().unwrap_or_default();
     let base = PathBuf::from(context.environment.get("MINIKUBE_HOME").cloned().unwrap_or_else(home));
     if base.file_name().is_some_and(|name| name == ".minikube") { base } else { base.join(".minikube") }

@@ -2,6 +2,7 @@
 //! that can be serialized, and prints nothing.
 
 pub mod build;
+pub mod estimate;
 pub mod fetch;
 pub mod install;
 pub mod lock;
@@ -13,7 +14,7 @@ pub mod verify;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use crate::base::Reporter;
+use crate::{base::Reporter, fetch::RetryPolicy};
 
 /// What every verb works with. Made once, from arguments, environment and the user's configuration.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Context {
     pub mirrors: Vec<(String, String)>,
     /// Files with certificates to believe besides the platform's.
     pub ca_files: Vec<PathBuf>,
+    /// How often and how long a server that fails is asked again.
+    pub retry: RetryPolicy,
     /// The environment of this process: for registry credentials and for children, who get a scrubbed copy.
     pub environment: BTreeMap<String, String>,
     /// Who hears what happens.

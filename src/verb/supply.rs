@@ -21,19 +21,27 @@ impl Context {
     /// # Errors
     /// When a mirror or a proxy is no address, or a file of certificates has none.
     pub fn client(&self, per_host: Option<usize>) -> miette::Result<Client> {
+        Ok(Client::new(self.network(per_host)?, Arc::clone(&self.reporter))?)
+    }
+
+    /// The same before it is a client.
+    ///
+    /// # Errors
+    /// When a mirror is no address, or a file of certificates has none.
+    pub fn network(&self, per_host: Option<usize>) -> miette::Result<Network> {
         let mirrors: Vec<Mirror> =
             self.mirrors.iter().map(|(from, to)| Mirror::new(from, to)).collect::<Result<_, _>>()?;
         let defaults = Network::default();
-        let network = Network {
+        Ok(Network {
             offline: self.offline,
             mirrors: Mirrors::new(mirrors),
             per_host: per_host.unwrap_or(defaults.per_host),
+            retry: self.retry.clone(),
             proxies: Proxies::of(&self.environment),
             extra_roots: ExtraRoots::read(&self.ca_files)?,
             credentials: DockerConfig::read(&self.environment),
             ..defaults
-        };
-        Ok(Client::new(network, Arc::clone(&self.reporter))?)
+        })
     }
 
     /// Opens the store.

@@ -56,8 +56,10 @@ fn is(value: &Value, kind: &str) -> bool {
 fn one_of_each() -> Vec<Event> {
     let text = || "text".to_owned();
     let events = vec![
+        Event::TransfersPlanned { transfers: 3, bytes: 4 },
         Event::TransferStarted { id: 1, name: text(), total: Some(2) },
         Event::TransferStarted { id: 1, name: text(), total: None },
+        Event::TransferResumed { id: 1, bytes: 2 },
         Event::TransferProgress { id: 1, bytes: 2 },
         Event::TransferFinished { id: 1 },
         Event::TransferFailed { id: 1, error: text(), retrying: true },
@@ -69,7 +71,9 @@ fn one_of_each() -> Vec<Event> {
     ];
     for event in &events {
         match event {
-            Event::TransferStarted { .. }
+            Event::TransfersPlanned { .. }
+            | Event::TransferStarted { .. }
+            | Event::TransferResumed { .. }
             | Event::TransferProgress { .. }
             | Event::TransferFinished { .. }
             | Event::TransferFailed { .. }

@@ -11,7 +11,10 @@ use ztlab::{
     verb::{Context, fetch, lock, store},
 };
 
-use crate::origin::{Fault, Origin};
+use crate::{
+    lies,
+    origin::{Fault, Origin},
+};
 
 const INTENT: &str = r#"
 schema = 1
@@ -52,18 +55,18 @@ files = { "app.py" = "/app/app.py" }
 command = ["python3", "app.py"]
 "#;
 
-const MINIKUBE: &str = "/github.com/minikube/v1.32.0/minikube-darwin-arm64";
+pub(crate) const MINIKUBE: &str = "/github.com/minikube/v1.32.0/minikube-darwin-arm64";
 const CALICO: &str = "/v2/docker.io/calico/node/manifests/v3.27.0";
 
 /// Upstream, and a machine with a lab on it.
-struct Bench {
-    origin: Origin,
-    context: Context,
+pub(crate) struct Bench {
+    pub(crate) origin: Origin,
+    pub(crate) context: Context,
     _folder: tempfile::TempDir,
 }
 
 /// Makes an "image" of three documents: enough for the store, which runs nothing.
-struct Builder(&'static str);
+pub(crate) struct Builder(pub(crate) &'static str);
 
 impl fetch::AppBuilder for Builder {
     fn build(&self, _: &Lock, app: &str, platform: Platform, store: &Store) -> miette::Result<ImagePin> {
@@ -80,7 +83,7 @@ fn described(descriptor: Descriptor, media_type: &str) -> serde_json::Value {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let origin = Origin::start().await;
         let folder = tempfile::tempdir().unwrap();
         let mirror = |host: &str| (host.to_owned(), origin.url(&format!("/{}", host.trim_start_matches("https://"))));
@@ -92,6 +95,7 @@ impl Bench {
             offline: false,
             mirrors: hosts.iter().chain(&registries).map(|host| mirror(host)).collect(),
             ca_files: Vec::new(),
+            retry: lies::network().retry,
             environment: BTreeMap::new(),
             reporter: Arc::new(Recording::default()),
         };
@@ -183,19 +187,19 @@ impl Bench {
         self.origin.serve(&format!("{repository}/manifests/3.9"), manifest);
     }
 
-    async fn lock(&self) -> miette::Result<lock::Outcome> {
+    pub(crate) async fn lock(&self) -> miette::Result<lock::Outcome> {
         lock::run(&self.context, &lock::Request::default()).await
     }
 
-    async fn fetch(&self) -> miette::Result<fetch::Outcome> {
+    pub(crate) async fn fetch(&self) -> miette::Result<fetch::Outcome> {
         self.fetch_with(fetch::Request::default()).await
     }
 
-    async fn fetch_with(&self, request: fetch::Request) -> miette::Result<fetch::Outcome> {
+    pub(crate) async fn fetch_with(&self, request: fetch::Request) -> miette::Result<fetch::Outcome> {
         fetch::run(&self.context, &request, Some(Arc::new(Builder("first")))).await
     }
 
-    fn read(&self) -> Lock {
+    pub(crate) fn read(&self) -> Lock {
         lockfile::read(&self.context.lock_path()).unwrap()
     }
 
@@ -203,12 +207,12 @@ impl Bench {
         fs_err::read_to_string(self.context.lock_path()).unwrap()
     }
 
-    fn save(&self, lock: &Lock) {
+    pub(crate) fn save(&self, lock: &Lock) {
         lockfile::save(&self.context.lock_path(), lock).unwrap();
     }
 }
 
-fn code(report: &miette::Report) -> String {
+pub(crate) fn code(report: &miette::Report) -> String {
     report.code().map(|code| code.to_string()).unwrap_or_default()
 }
 
@@ -378,7 +382,7 @@ async fn another_machines_store_is_a_source_and_its_damage_is_not_copied() {
     fs_err::write(layer.path(), b"layer of cAlico").unwrap();
 
     let empty = Context { store: bench.context.lab.join("second"), ..bench.context.clone() };
-    let request = fetch::Request { from: vec![bench.context.store.clone()], ..fetch::Request::default() };
+    let request = fetch::Request { from: vec![bench.context.store.clone().into()], ..fetch::Request::default() };
     bench.origin.forget();
     fetch::run(&empty, &request, None).await.unwrap();
     let asked: Vec<String> = bench.origin.seen().into_iter().map(|seen| seen.path).collect();

@@ -141,6 +141,11 @@ impl Origin {
         self.edit(path, |route| route.body = body.into());
     }
 
+    /// Serves nothing at a path any more.
+    pub(crate) fn remove(&self, path: &str) {
+        self.shared.routes.lock().unwrap().remove(path);
+    }
+
     pub(crate) fn faults(&self, path: &str, faults: &[Fault]) {
         self.edit(path, |route| route.faults = faults.iter().cloned().collect());
     }

@@ -129,9 +129,9 @@ pub(super) struct FetchArguments {
     /// Fail rather than complete entries that have no digest yet
     #[arg(long)]
     pub(super) locked: bool,
-    /// Look in this folder (another store, an OCI image layout) before the network; repeatable
-    #[arg(long, value_name = "DIR")]
-    pub(super) from: Vec<PathBuf>,
+    /// Look here before the network: a folder, a tar of images, a store's URL, `docker` or `minikube`
+    #[arg(long, value_name = "SOURCE", num_args = 1..)]
+    pub(super) from: Vec<String>,
     /// Fetch only these artifacts, as `image.calico-node`
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(super) only: Vec<String>,
@@ -141,6 +141,12 @@ pub(super) struct FetchArguments {
     /// Open at most this many connections to one host
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(super) per_host: usize,
+    /// Take no more than this many bytes a second over all connections, as `2M`
+    #[arg(long, value_name = "RATE", value_parser = crate::base::parse_bytes)]
+    pub(super) max_rate: Option<u64>,
+    /// Only tell what would be downloaded, how long that takes and what it costs of Docker Hub's quota
+    #[arg(long, conflicts_with_all = ["locked", "from"])]
+    pub(super) estimate: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,7 +17,7 @@ use crate::{
     base::human_bytes,
     proof::Outcome as ProbeOutcome,
     step::{Report, uninstall::Removed},
-    verb::{fetch, open, plan::Planned, store, verify::Proof},
+    verb::{estimate, fetch, open, plan::Planned, store, verify::Proof},
 };
 
 #[derive(Serialize)]
@@ -73,6 +73,24 @@ impl Render for fetch::Outcome {
             human_bytes(self.fetched_bytes),
             self.requests
         ));
+        lines.join("\n")
+    }
+}
+
+impl Render for estimate::Estimate {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("to download: {} blobs, {}", self.blobs, human_bytes(self.bytes))];
+        if !self.pending.is_empty() {
+            lines.push(format!("and what these are, whose size nobody knows yet: {}", self.pending.join(", ")));
+        }
+        if self.docker_hub_pulls > 0 {
+            let left = self.docker_hub_left.map(|left| format!(" ({left} are left)")).unwrap_or_default();
+            lines.push(format!("of Docker Hub's quota: at most {} pulls{left}", self.docker_hub_pulls));
+        }
+        if let (Some(rate), Some(seconds)) = (self.bytes_per_second, self.seconds) {
+            let how = if self.measured { "as measured just now" } else { "as given" };
+            lines.push(format!("time: {} at {}/s, {how}", super::pace::span(seconds as f64), human_bytes(rate)));
+        }
         lines.join("\n")
     }
 }

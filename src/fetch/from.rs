@@ -1,0 +1,227 @@
+//! `--from SOURCE`: places that may have the lab's bytes already. The lock alone decides what is right; a source that
+//! lacks something is passed over, and one that has other bytes is named.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use url::Url;
+
+use crate::{
+    base::{Event, Reporter, human_bytes, report::next_transfer_id},
+    plan::PlannedBlob,
+    store::{Slot, Store, StoreError},
+};
+
+use super::{Client, blob::blocking, docker, local, remote, saved};
+
+/// Read size.
+const PIECE: usize = 512 * 1024;
+
+/// A place to look in before upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A folder: another store, an OCI image layout, Minikube's cache, or one with files and saved images in it.
+    Folder(PathBuf),
+    /// A tar of images (`docker save`, `minikube image save`, an OCI archive), gzipped or not.
+    Archive(PathBuf),
+    /// Another store behind a web server: `URL/blobs/sha256/…`.
+    Store(Url),
+    /// The Docker of this machine.
+    Docker,
+}
+
+/// `--from` names nothing that can be looked in.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{text}` is no source: {problem}")]
+#[diagnostic(
+    code(usage::from),
+    help(
+        "--from takes a folder, a tar of images, the address of another store (`http://10.0.0.5:8000/store`), `docker` or `minikube`"
+    )
+)]
+pub struct SourceError {
+    text: String,
+    problem: String,
+}
+
+impl Source {
+    /// Reads what a person wrote. `minikube` is the cache in `minikube_home`; a folder of that name is `./minikube`.
+    ///
+    /// # Errors
+    /// When there is nothing of that name, or the address is none.
+    pub fn parse(text: &str, minikube_home: &Path) -> Result<Self, SourceError> {
+        let error = |problem: String| SourceError { text: text.to_owned(), problem };
+        if text == "docker" {
+            return Ok(Self::Docker);
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let url = Url::parse(text).map_err(|cause| error(cause.to_string()))?;
+            return Ok(Self::Store(url));
+        }
+        let path = if text == "minikube" { minikube_home.join("cache") } else { PathBuf::from(text) };
+        match fs_err::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => Ok(Self::Folder(path)),
+            Ok(_) => Ok(Self::Archive(path)),
+            Err(cause) => Err(error(cause.to_string())),
+        }
+    }
+
+    /// What messages call it.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Folder(path) | Self::Archive(path) => path.display().to_string(),
+            Self::Store(url) => super::source::shown(url),
+            Self::Docker => "Docker".to_owned(),
+        }
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+/// Takes what the source has, every byte checked, and returns what is still missing. Says what was taken, and why a
+/// source was passed over. `environment` is for the programs of [`Source::Docker`].
+///
+/// # Errors
+/// When our own store fails.
+pub async fn take_from(
+    source: &Source,
+    client: &Client,
+    store: &Store,
+    missing: Vec<PlannedBlob>,
+    jobs: usize,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<PlannedBlob>, StoreError> {
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let before: u64 = missing.iter().map(|blob| blob.descriptor.size).sum();
+    let count = missing.len();
+    let name = source.shown();
+    let left = match source {
+        Source::Store(url) => remote::take(url, client, store, missing, jobs).await?,
+        local => {
+            let (local, store, reporter, name) = (local.clone(), store.clone(), client.shared_reporter(), name.clone());
+            let environment = environment.clone();
+            let work = move || {
+                let place = Place { name: &name, store: &store, reporter: &reporter };
+                match &local {
+                    Source::Archive(path) => saved::take_file(path, &place, missing),
+                    Source::Docker => docker::take(&environment, &place, missing),
+                    Source::Folder(path) => local::take(path, &place, missing),
+                    Source::Store(_) => Ok(missing),
+                }
+            };
+            blocking(work).await?
+        }
+    };
+    let bytes = before - left.iter().map(|blob| blob.descriptor.size).sum::<u64>();
+    let text = format!("{name} had {} of {count} missing blobs ({})", count - left.len(), human_bytes(bytes));
+    client.reporter().report(Event::Note { text });
+    Ok(left)
+}
+
+/// A source at work.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) store: &'a Store,
+    pub(super) reporter: &'a Arc<dyn Reporter>,
+}
+
+/// What became of a blob that a source offered.
+pub(super) enum Offer {
+    Taken,
+    /// It is not the locked one, or cannot be read; that has been told.
+    Refused,
+}
+
+impl Place<'_> {
+    /// Says that the source was not used, and why.
+    pub(super) fn pass_over(&self, why: &str) {
+        self.reporter.report(Event::Warning { text: format!("{} is passed over: {why}", self.name) });
+    }
+
+    /// Takes a blob from a reader that should give exactly its bytes.
+    pub(super) fn take(&self, blob: &PlannedBlob, mut bytes: impl Read) -> Result<Offer, StoreError> {
+        let descriptor = blob.descriptor;
+        let slot = self.store.begin(descriptor.into(), &descriptor.digest.hex(), self.reporter.as_ref())?;
+        let Slot::Empty(mut ingest) = slot else { return Ok(Offer::Taken) };
+        let id = next_transfer_id();
+        let started = Event::TransferStarted { id, name: blob.label.clone(), total: Some(descriptor.size) };
+        self.reporter.report(started);
+        ingest.restart()?;
+        let mut piece = vec![0; PIECE];
+        let mut problem = None;
+        loop {
+            let count = match bytes.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => count,
+                // The source's disk, not ours.
+                Err(error) => {
+                    problem = Some(error.to_string());
+                    break;
+                }
+            };
+            match ingest.append(&piece[..count]) {
+                Ok(()) => self.reporter.report(Event::TransferProgress { id, bytes: count as u64 }),
+                Err(error) if error.is_local() => return Err(error),
+                Err(error) => {
+                    problem = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        let problem = match problem {
+            Some(problem) => {
+                // What came is not to be trusted as anybody's first half.
+                ingest.restart()?;
+                Some(problem)
+            }
+            None => match ingest.finish() {
+                Ok(_) => None,
+                Err(error) if error.is_local() => return Err(error),
+                Err(error) => Some(error.to_string()),
+            },
+        };
+        match problem {
+            None => {
+                self.reporter.report(Event::TransferFinished { id });
+                Ok(Offer::Taken)
+            }
+            Some(problem) => {
+                let error = format!("{} has it damaged: {problem}", self.name);
+                self.reporter.report(Event::TransferFailed { id, error, retrying: false });
+                Ok(Offer::Refused)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_what_its_text_looks_like() {
+        let home = tempfile::tempdir().unwrap();
+        let archive = home.path().join("images.tar");
+        fs_err::create_dir_all(home.path().join("cache")).unwrap();
+        fs_err::write(&archive, "").unwrap();
+        let parse = |text: &str| Source::parse(text, home.path());
+        assert_eq!(parse("minikube").unwrap(), Source::Folder(home.path().join("cache")));
+        assert_eq!(parse("docker").unwrap(), Source::Docker);
+        assert_eq!(parse(archive.to_str().unwrap()).unwrap(), Source::Archive(archive.clone()));
+        assert_eq!(parse("http://u:secret@10.0.0.5/store").unwrap().shown(), "http://10.0.0.5/store");
+        for nothing in ["/nowhere/at/all", "http://", "https://[broken"] {
+            let error = parse(nothing).unwrap_err();
+            assert!(error.to_string().contains(nothing), "{error}");
+        }
+    }
+}
