@@ -15,6 +15,7 @@
 //! | [`verb`] | one file a verb: glue only, returns an outcome value |
 //! | [`review`] | judges locks: against the policy, against who asks for what, against each other; values in, findings out |
 //! | [`step`] | the install graph: precondition, action, gate; who runs it again finds its work done |
+//! | [`demand`] | what a lab will ask for, and who asks: Minikube, Calico's operator, Istio, manifests; data by version |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`resolve`] | version, tag or path → address, size, digest |
 //! | [`proof`] | is the lab what it claims? probes with evidence and positive controls |
@@ -30,6 +31,7 @@
 pub mod base;
 pub mod cli;
 pub mod cluster;
+pub mod demand;
 pub mod fetch;
 pub mod image;
 pub mod intent;

@@ -9,14 +9,19 @@ use std::{
 };
 
 /// The rooms from the top down, as the table in `src/lib.rs` lists them.
-const ROOMS: [&str; 15] = [
-    "cli", "verb", "review", "step", "image", "resolve", "proof", "node", "cluster", "fetch", "plan", "store",
-    "lockfile", "intent", "base",
+const ROOMS: [&str; 16] = [
+    "cli", "verb", "review", "step", "demand", "image", "resolve", "proof", "node", "cluster", "fetch", "plan",
+    "store", "lockfile", "intent", "base",
 ];
 
 /// Rooms that keep out of rooms below them as well: (room, what it may use, why).
-const NARROWER: [(&str, &[&str], &str); 7] = [
-    ("review", &["lockfile", "intent", "base"], "judges values; what they are read from is its caller's business"),
+const NARROWER: [(&str, &[&str], &str); 8] = [
+    (
+        "review",
+        &["demand", "lockfile", "intent", "base"],
+        "judges values; what they are read from is its caller's business",
+    ),
+    ("demand", &["cluster", "base"], "data and objects; whether it is locked is for others to judge"),
     ("image", &["plan", "store", "base"], "works on blobs that are there: nothing in it fetches or asks a cluster"),
     ("proof", &["node", "cluster", "base"], "judges the running lab; what the lock says is handed to it as values"),
     ("node", &["cluster", "base"], "takes streams; where the bytes come from is not its business"),

@@ -3,6 +3,8 @@
 //! YAML is read as kubectl reads it. A bare `0400` is octal there (256); most parsers make it the text "0400" or the
 //! number 400, and a Secret is then mounted with a mode that nobody wrote down.
 
+use std::collections::BTreeMap;
+
 use kube::api::DynamicObject;
 use serde_json::Value;
 
@@ -153,6 +155,39 @@ fn default_pull_policy(image: &str) -> &'static str {
         (false, None | Some("latest")) => "Always",
         (false, Some(_)) => "IfNotPresent",
     }
+}
+
+/// Labels, annotations and specification of the pod that an object starts; `None` for kinds that start none.
+pub fn pod_of(object: &DynamicObject) -> Option<Pod<'_>> {
+    let pointer = pod_pointer(object)?;
+    let spec = object.data.pointer(pointer)?;
+    let template = pointer.strip_suffix("/spec").filter(|parent| !parent.is_empty());
+    let words = |name: &str| -> BTreeMap<String, String> {
+        let of_object = match name {
+            "labels" => &object.metadata.labels,
+            _ => &object.metadata.annotations,
+        };
+        match template {
+            None => of_object.clone().unwrap_or_default(),
+            Some(template) => {
+                let map = object.data.pointer(template).and_then(|pod| pod["metadata"][name].as_object());
+                let pairs = map.into_iter().flatten();
+                pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+            }
+        }
+    };
+    Some(Pod { labels: words("labels"), annotations: words("annotations"), spec })
+}
+
+/// The pod that an object starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pod<'object> {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its specification.
+    pub spec: &'object Value,
 }
 
 /// Where a kind keeps the pod that it starts.

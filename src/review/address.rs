@@ -49,10 +49,22 @@ pub(super) fn addresses(lock: &Lock) -> Vec<Address> {
         for platform in lock.platforms(entry.side) {
             add(Address::file(&name, &for_platform(&entry.want, *platform)));
         }
-        entry.platforms.values().for_each(|pin| add(Address::file(&name, &pin.url)));
+        for platform in lock.platforms(entry.side) {
+            let checksum = entry.checksum.iter();
+            checksum.for_each(|checksum| add(Address::file(&name, &for_platform(checksum, *platform))));
+        }
+        for pin in entry.platforms.values() {
+            [Some(&pin.url), pin.checked.as_ref()].into_iter().flatten().for_each(|url| add(Address::file(&name, url)));
+        }
     }
-    lock.file.iter().for_each(|(name, entry)| add(Address::file(&format!("file.{name}"), &entry.want)));
-    lock.manifest.iter().for_each(|(name, entry)| add(Address::file(&format!("manifest.{name}"), &entry.want)));
+    for (name, entry) in &lock.file {
+        let all = [Some(&entry.want), entry.checksum.as_ref(), entry.checked.as_ref()];
+        all.into_iter().flatten().for_each(|url| add(Address::file(&format!("file.{name}"), url)));
+    }
+    for (name, entry) in &lock.manifest {
+        let all = [Some(&entry.want), entry.checksum.as_ref(), entry.checked.as_ref()];
+        all.into_iter().flatten().for_each(|url| add(Address::file(&format!("manifest.{name}"), url)));
+    }
     lock.image.iter().for_each(|(name, entry)| add(Address::image(&format!("image.{name}"), &entry.want)));
     // Whatever the blobs come from besides: wheels have their address only there.
     for artifact in lock.artifacts() {
