@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     base::{Hasher, human_bytes},
+    demand::minikube::NODE_PROGRAMS,
     image::archive::{Archive, ArchiveImage},
 };
 
@@ -33,15 +34,12 @@ pub(super) struct CacheError {
     source: io::Error,
 }
 
-/// The lock's names of the node's programs and Minikube's.
-const PROGRAMS: [(&str, &str); 3] = [("kubelet", "kubelet"), ("kubeadm", "kubeadm"), ("kubectl-node", "kubectl")];
-
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     let kubernetes = version(&install.complete.lock().version, "kubernetes")?;
     let cache = install.minikube_home.join("cache");
     let architecture = install.node.architecture();
     let (mut written, mut files) = (0, 0);
-    for (entry, name) in PROGRAMS {
+    for (entry, name) in NODE_PROGRAMS {
         let blob = tool::node_program(install, entry, install.node)?;
         let path = cache.join(format!("linux/{architecture}/v{kubernetes}/{name}"));
         let error = |source| CacheError { what: name.to_owned(), path: path.clone(), source };

@@ -2,6 +2,7 @@
 
 use crate::{
     base::{Platform, normalize_reference},
+    demand::minikube::{NODE_BASE, is_bootstrap},
     image::archive::ArchiveImage,
     lockfile::Lock,
 };
@@ -30,22 +31,6 @@ pub struct LabImage {
     pub image: ArchiveImage,
 }
 
-/// Repositories of the images that Minikube 1.32 loads from its cache for kubeadm
-/// (kubernetes/minikube v1.32.0, `pkg/minikube/bootstrapper/images/images.go`).
-const BOOTSTRAP: [&str; 8] = [
-    "registry.k8s.io/kube-apiserver",
-    "registry.k8s.io/kube-controller-manager",
-    "registry.k8s.io/kube-scheduler",
-    "registry.k8s.io/kube-proxy",
-    "registry.k8s.io/pause",
-    "registry.k8s.io/etcd",
-    "registry.k8s.io/coredns/coredns",
-    "gcr.io/k8s-minikube/storage-provisioner",
-];
-
-/// Minikube's name of the node's image (kubernetes/minikube v1.32.0, `pkg/drivers/kic/types.go`).
-const NODE_BASE: &str = "gcr.io/k8s-minikube/kicbase";
-
 /// Every image of the lock for one platform, with its role.
 pub fn of_lock(lock: &Lock, platform: Platform) -> Vec<LabImage> {
     let bases: Vec<&str> = lock.app.values().map(|app| app.request.base.as_str()).collect();
@@ -68,7 +53,7 @@ fn role(name: &str, reference: &str, bases: &[&str]) -> Role {
     let repository = reference.rsplit_once(':').map_or(reference, |(repository, _)| repository);
     if repository == NODE_BASE {
         Role::NodeBase
-    } else if BOOTSTRAP.contains(&repository) {
+    } else if is_bootstrap(repository) {
         Role::Bootstrap
     } else if bases.contains(&name) {
         Role::BuildBase

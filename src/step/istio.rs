@@ -22,6 +22,7 @@ use crate::{
         process::{Child, ProcessError},
         wait::Gate,
     },
+    demand::istio::HUB,
 };
 
 /// Annotation on the namespace: what installed the mesh.
@@ -85,7 +86,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
 fn settings(istio: &str) -> Vec<String> {
     vec![
         "profile=demo".to_owned(),
-        "hub=docker.io/istio".to_owned(),
+        format!("hub={HUB}"),
         format!("tag={istio}"),
         "values.global.imagePullPolicy=IfNotPresent".to_owned(),
         "meshConfig.defaultConfig.proxyMetadata.CLOUD_PLATFORM=none".to_owned(),

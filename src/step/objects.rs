@@ -11,9 +11,10 @@ use std::{
 use kube::api::DynamicObject;
 
 use crate::{
-    base::normalize_reference,
+    base::{Digest, normalize_reference},
     cluster::manifest::{self, ManifestError},
-    lockfile::MemberPin,
+    demand::{self, Demand, Shows, Source, Wanted},
+    lockfile::{Lock, MemberPin},
     plan::{Complete, PlanError},
 };
 
@@ -80,7 +81,7 @@ impl LabObjects {
     pub fn read(lab: &Path, complete: &Complete) -> Result<Self, ObjectsError> {
         let mut objects = Self::default();
         let mut findings = Vec::new();
-        let locked = locked_references(complete);
+        let locked = locked_references(complete.lock());
         for name in complete.lock().manifest.keys() {
             let Some(descriptor) = complete.lock().manifest[name].expected().complete() else { continue };
             let parsed = manifest::parse(&format!("manifest.{name}"), &text(complete, descriptor, name)?)?;
@@ -114,13 +115,55 @@ impl LabObjects {
         for object in objects.operator.iter().chain(&objects.addons) {
             findings.extend(problems("the lock's own manifests", object, &locked));
         }
+        findings.extend(objects.unlocked(complete.lock(), &locked, |shows| shows == Shows::Pod));
         if findings.is_empty() { Ok(objects) } else { Err(ObjectsError::Unlocked { findings }) }
     }
 }
 
+impl LabObjects {
+    /// What the cluster will ask for besides the manifests' own images, and the lock does not have: what Calico's
+    /// operator makes, what Istio injects, what kubeadm starts. One line each. Of a version that nobody has read
+    /// nothing is known, and nothing refused: `ztlab lock audit` says so.
+    pub(super) fn unlocked(
+        &self,
+        lock: &Lock,
+        locked: &BTreeSet<String>,
+        concerns: impl Fn(Shows) -> bool,
+    ) -> Vec<String> {
+        let sources = [
+            Source { name: "the lock's own manifests", step: "calico", objects: &self.operator },
+            Source { name: "manifests/cluster", step: "calico", objects: &self.cluster },
+            Source { name: "manifests and istio", step: "policies", objects: &self.policies },
+            Source { name: "manifests and istio", step: "app", objects: &self.app },
+            Source { name: "the add-ons", step: "addons", objects: &self.addons },
+        ];
+        let mut lines = Vec::new();
+        for ask in demand(lock, &sources, &[]).asks {
+            // Containers of the manifests themselves are looked at where their file is known.
+            if let (Wanted::Image(image), Some(_), true) = (&ask.wanted, &ask.source, concerns(ask.shows))
+                && !locked.contains(image)
+            {
+                lines.push(format!("  {}: {}: the lock has no image {image}", ask.who, ask.place));
+            }
+        }
+        lines
+    }
+}
+
+/// Every request that this lock's lab will make, as far as these texts say it.
+pub fn demand(lock: &Lock, sources: &[Source<'_>], unread: &[(String, Option<Digest>)]) -> Demand {
+    Demand::of(&demand::Lab {
+        version: &lock.version,
+        minikube: lock.tool.contains_key("minikube"),
+        istio: lock.tool.contains_key("istioctl")
+            || lock.file.values().any(|file| file.member.contains_key("istioctl")),
+        sources,
+        unread,
+    })
+}
+
 /// Every reference that a pod of the lab may name.
-fn locked_references(complete: &Complete) -> BTreeSet<String> {
-    let lock = complete.lock();
+pub(super) fn locked_references(lock: &Lock) -> BTreeSet<String> {
     let pulled = lock.image.values().map(|entry| entry.want.as_str());
     let built = lock.app.values().map(|app| app.request.reference.as_str());
     pulled.chain(built).map(normalize_reference).collect()
@@ -214,6 +257,40 @@ mod tests {
     fn a_locked_image_with_a_fixed_tag_passes() {
         assert!(found("simple-backend:v1", "").is_empty());
         assert!(found("docker.io/library/simple-backend:v1", ", imagePullPolicy: IfNotPresent").is_empty());
+    }
+
+    #[test]
+    fn what_the_operator_makes_and_istio_injects_must_be_locked_too() {
+        let lock = |without: &str| {
+            let text = include_str!("../../lock/ztlab.lock");
+            let mut lock = crate::lockfile::parse(text).unwrap();
+            lock.image.remove(without).map_or_else(|| assert_eq!(without, ""), |_| ());
+            lock
+        };
+        let yaml = |text: &str| manifest::parse("test.yaml", text).unwrap();
+        let objects = LabObjects {
+            operator: yaml(
+                "apiVersion: v1\nkind: Pod\nmetadata: {name: o}\nspec: {containers: [{name: o, image: 'quay.io/tigera/operator:v1.32.3'}]}",
+            ),
+            cluster: yaml(include_str!("../../manifests/cluster/01-installation.yaml")),
+            policies: yaml(include_str!("../../manifests/01-namespace.yaml")),
+            app: yaml(include_str!("../../manifests/06-loadtest.yaml")),
+            ..LabObjects::default()
+        };
+        let unlocked = |without: &str| {
+            let lock = lock(without);
+            objects.unlocked(&lock, &locked_references(&lock), |_| true)
+        };
+        assert_eq!(unlocked(""), [""; 0]);
+        assert_eq!(
+            unlocked("calico-typha"),
+            [
+                "  Calico's operator 1.32.3: Deployment calico-system/calico-typha, container calico-typha: the lock has no image docker.io/calico/typha:v3.27.0"
+            ]
+        );
+        assert_eq!(unlocked("pause").len(), 1);
+        let proxies = unlocked("istio-proxyv2");
+        assert_eq!(proxies.len(), 4, "two gateways, and two containers beside the load test: {proxies:?}");
     }
 
     #[test]

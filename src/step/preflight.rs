@@ -3,6 +3,7 @@
 use super::{
     graph::{Step, Target},
     images::{self, Role},
+    objects::{ObjectsError, locked_references},
     report::Done,
     run::{Install, InstallError},
     setup::{MissingEntry, version},
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     base::human_bytes,
     cluster::process::{Child, ProcessError},
+    demand::Shows,
     plan::DamagedArtifact,
 };
 
@@ -86,7 +88,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     if !damaged.is_empty() {
         return Err(PreflightError::Damaged(damaged).into());
     }
-    install.objects().await?;
+    let objects = install.objects().await?;
     let images = images::of_lock(lock, install.node);
     version(&lock.version, "istio")?;
     tool::program(install, "istioctl")?;
@@ -95,6 +97,11 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         tool::program(install, "minikube")?;
         if !images.iter().any(|image| image.role == Role::NodeBase) {
             return Err(MissingEntry { entry: "image", name: "kicbase" }.into());
+        }
+        let locked = locked_references(lock);
+        let findings = objects.unlocked(lock, &locked, |shows| matches!(shows, Shows::ClusterPod | Shows::Runtime));
+        if !findings.is_empty() {
+            return Err(ObjectsError::Unlocked { findings }.into());
         }
         docker_is_fit(install, u64::from(*memory) << 20, *cpus).await?;
     } else {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Context, install};
 use crate::{
     base::normalize_reference,
+    demand::PROBER,
     proof::{self, KnownImage, Outcome, ProofContext, Verdict},
     step::{
         Options, Target,
@@ -79,7 +80,7 @@ pub async fn run(context: &Context, target: Target, options: Options, probes: &[
         let name = image.name.strip_prefix("image.");
         let index = name.and_then(|name| lock.image.get(name)?.index.as_ref()?.digest);
         let reference = normalize_reference(&image.image.reference);
-        if reference.starts_with("docker.io/curlimages/curl:") {
+        if reference.strip_prefix(PROBER).is_some_and(|tag| tag.starts_with(':')) {
             prober = Some(reference.clone());
         }
         let expected_on_node = image.role == Role::Workload || (ours && image.role == Role::Bootstrap);
