@@ -166,6 +166,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lab::text", 2, "A locked manifest is not text."),
     explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
     explain(
+        "lock::audit",
+        11,
+        "Something will be asked for that is not locked, or something is locked that nobody asks for, or nobody knows what a version asks for. The table says which.",
+    ),
+    explain(
         "lock::canonical",
         10,
         "The lock was edited by hand or by a merge: it is not in the one form that ztlab writes.",
@@ -186,6 +191,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
     explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),
     explain("lock::unreadable", 10, "The lock cannot be read."),
+    explain(
+        "lock::unseen",
+        20,
+        "Nothing was found, but upstream YAML that is not in the store was not looked at: `ztlab fetch` brings it.",
+    ),
     explain("lock::write", 10, "The lock cannot be written; the old one is untouched."),
     explain("machine::architecture", 30, "Docker's machine has another architecture than the lock's images."),
     explain("machine::cache", 30, "A file cannot be written to Minikube's cache."),

@@ -13,6 +13,11 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
             let request = lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run };
             render::outcome("lock", &lock::run(context, &request).await?, json);
         }
+        Some(LockAction::Audit) => {
+            let outcome = lock::audit(context)?;
+            render::outcome("lock audit", &outcome, json);
+            outcome.verdict()?;
+        }
         Some(LockAction::Lint) => {
             let outcome = lock::lint(context).await?;
             render::outcome("lock lint", &outcome, json);

@@ -67,6 +67,7 @@ pub(super) fn ages(subject: &Subject<'_>, report: &mut Report) {
             rule: "age",
             found,
             allowed: format!("at least {minimum}"),
+            place: None,
             fix: fix.to_owned(),
         };
         match age(subject.dates.get(&entry).copied().unwrap_or_default(), minimum.seconds(), subject.now) {

@@ -102,6 +102,7 @@ fn hosts(subject: &Subject<'_>, addresses: &[Address], report: &mut Report) {
                 rule: "host",
                 found: format!("{host} ({})", address.text),
                 allowed: listed(allowed),
+                place: None,
                 fix: format!(
                     "take it from an allowed host; if {host} is to be trusted, add it to `{kind}` under [host] in lock/policy.toml and say why in the same pull request"
                 ),
@@ -145,6 +146,7 @@ fn schemes(subject: &Subject<'_>, addresses: &[Address], report: &mut Report) {
             rule: "https",
             found,
             allowed: "https".to_owned(),
+            place: None,
             fix: "write https:// in lock/ztlab.toml, then `ztlab lock`; a mirror in the house is named with `--mirror`, not in the lock".to_owned(),
         });
     }
@@ -169,6 +171,7 @@ fn digests(subject: &Subject<'_>, report: &mut Report) {
                     .map(|one| format!("{one:?}").to_lowercase())
                     .collect::<Vec<_>>()
                     .join(", "),
+                place: None,
                 fix: "this ztlab pins by SHA-256 only: allow \"sha256\" under `digest` in lock/policy.toml".to_owned(),
             });
         }
@@ -202,6 +205,7 @@ fn tags(subject: &Subject<'_>, report: &mut Report) {
             rule: "tag",
             found,
             allowed: format!("a fixed tag, other than {}", forbidden.join(", ")),
+            place: None,
             fix: format!("write the version's own tag in {place}"),
         });
     }
@@ -228,6 +232,7 @@ fn pull_policies(subject: &Subject<'_>, report: &mut Report) {
             rule: "pull-policy",
             found: format!("{} ({})", container.pull_policy, container.image),
             allowed: listed(&allowed),
+            place: None,
             fix: "write `imagePullPolicy: IfNotPresent` beside the image, with a fixed tag".to_owned(),
         });
     }

@@ -4,6 +4,7 @@
 //! | file | question |
 //! |---|---|
 //! | [`policy`] | what does the team allow? `lock/policy.toml` |
+//! | [`audit`] | is what will be asked for locked, and what is locked asked for? |
 //! | [`lint`] | does the lock keep to it? |
 //! | [`age`] | how old is an entry, as far as that can be known offline? |
 //! | `diff` | what is different between two locks? [`Diff`] |
@@ -14,6 +15,7 @@
 mod address;
 pub mod age;
 mod alarm;
+pub mod audit;
 mod diff;
 mod download;
 pub mod lint;
@@ -41,6 +43,9 @@ pub struct Finding {
     pub found: String,
     /// What may be there.
     pub allowed: String,
+    /// Where that stands, when it is more than the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What to do.
     pub fix: String,
 }

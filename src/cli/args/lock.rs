@@ -28,6 +28,8 @@ pub(in crate::cli) enum LockAction {
     },
     /// Hold the lock and the lab's YAML against lock/policy.toml; open no socket (exit code 11 on findings)
     Lint,
+    /// Compare what manifests, operators and Minikube will ask for with what is locked, both ways (exit code 11 on findings)
+    Audit,
     /// Compare two locks for a review: what was bumped, what it costs to download, and what must not be missed
     Diff(DiffArguments),
 }

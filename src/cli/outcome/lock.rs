@@ -79,6 +79,35 @@ impl Render for lock::LintOutcome {
     }
 }
 
+impl Render for lock::AuditOutcome {
+    fn text(&self) -> String {
+        let report = &self.report;
+        let mut lines = findings(&report.findings);
+        let named = [
+            ("not in the store, known by its SHA-256", &report.by_digest),
+            ("not in the store, so not looked at", &report.unseen),
+            ("asked for by nobody who was looked at", &report.undecided),
+        ];
+        lines.extend(
+            named
+                .iter()
+                .filter(|(_, names)| !names.is_empty())
+                .map(|(what, names)| format!("{what}: {}", names.join(", "))),
+        );
+        let requests: usize = report.askers.values().sum();
+        let locked = report.answered.iter().filter(|one| !one.entries.is_empty()).count();
+        lines.push(format!(
+            "lab {}: {requests} requests for {} things, {locked} of them locked; asked by",
+            self.lab_id.short(),
+            report.answered.len(),
+        ));
+        let rows: Vec<Vec<String>> =
+            report.askers.iter().map(|(who, count)| vec![format!("  {who}"), count.to_string()]).collect();
+        lines.extend((!rows.is_empty()).then(|| table(&rows)));
+        lines.join("\n")
+    }
+}
+
 /// A list that fits a line; all of it is in the JSON.
 fn first_few(names: &[String]) -> String {
     const SHOWN: usize = 5;
@@ -89,7 +118,7 @@ fn first_few(names: &[String]) -> String {
     }
 }
 
-/// One table of findings; below each row what mends it.
+/// One table of findings; below each row where it stands and what mends it.
 fn findings(findings: &[Finding]) -> Vec<String> {
     if findings.is_empty() {
         return Vec::new();
@@ -98,6 +127,10 @@ fn findings(findings: &[Finding]) -> Vec<String> {
     let rows =
         findings.iter().map(|one| vec![one.entry.clone(), one.rule.to_owned(), one.found.clone(), one.allowed.clone()]);
     let text = table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    let fixes = std::iter::once(None).chain(findings.iter().map(|one| Some(format!("    fix: {}", one.fix))));
-    text.lines().map(str::to_owned).zip(fixes).flat_map(|(row, fix)| std::iter::once(row).chain(fix)).collect()
+    let below = |one: &Finding| {
+        let place = one.place.iter().map(|place| format!("    where: {place}"));
+        place.chain([format!("    fix: {}", one.fix)]).collect::<Vec<_>>()
+    };
+    let below = std::iter::once(Vec::new()).chain(findings.iter().map(below));
+    text.lines().map(str::to_owned).zip(below).flat_map(|(row, below)| std::iter::once(row).chain(below)).collect()
 }

@@ -1,5 +1,6 @@
 //! `ztlab lock`: intent → lock. Entries whose request did not change keep their pins and cost no request.
 
+mod audit;
 mod check;
 mod dates;
 mod diff;
@@ -21,6 +22,7 @@ use crate::{
     resolve::{self, Unresolved},
 };
 
+pub use audit::{AuditFailed, AuditOutcome, Unseen, audit};
 pub(super) use check::refuse_stale;
 pub use check::{CheckOutcome, Stale, check};
 pub use diff::{DiffError, DiffOutcome, diff, refuse_alarms};

@@ -1,0 +1,200 @@
+//! `lock audit`: each difference between what is asked for and what is locked, as a maintainer sees it.
+
+use crate::home::{Home, Ran};
+
+const LOCK: &str = "lab/lock/ztlab.lock";
+
+/// The shipped lab, manifests included.
+fn home() -> Home {
+    let home = Home::with_shipped_lab();
+    home.copy_of_project(&["manifests", "istio"]);
+    home
+}
+
+fn audit(home: &Home) -> Ran {
+    home.run(&["lock", "audit"])
+}
+
+/// What stands above the summary, whose lab id changes with every byte of the shipped lock.
+fn found(ran: &Ran) -> String {
+    let lines: Vec<&str> = ran.stdout.lines().take_while(|line| !line.starts_with("lab ")).collect();
+    lines.into_iter().filter(|line| !line.starts_with("not in the store, known")).collect::<Vec<_>>().join("\n")
+}
+
+/// Replaces the block of an entry in the lock.
+fn replace_block(home: &Home, entry: &str, with: &str) {
+    let text = fs_err::read_to_string(home.path(LOCK)).unwrap();
+    let start = text.find(&format!("[{entry}]\n")).unwrap();
+    let end = text[start..].find("\n\n").map_or(text.len(), |length| start + length + 2);
+    home.write(LOCK, &format!("{}{with}{}", &text[..start], &text[end..]));
+}
+
+#[test]
+fn the_shipped_lock_is_what_the_shipped_lab_asks_for() {
+    let ran = audit(&home());
+    assert_eq!((ran.exit, ran.stderr.as_str(), found(&ran).as_str()), (0, "", ""), "{}", ran.stdout);
+    let askers: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.starts_with("lab ")).skip(1).collect();
+    insta::assert_snapshot!(askers.join("\n"), @"
+    Calico's operator 1.32.3               7
+    Istio 1.20.0's charts                  3
+    Istio 1.20.0's injection               6
+    Minikube 1.32.0                        12
+    file.istio member grafana              1
+    file.istio member kiali                1
+    file.istio member prometheus           2
+    manifest.tigera-operator               1
+    manifests/02-backend-deployment.yaml   1
+    manifests/04-frontend-deployment.yaml  1
+    manifests/06-loadtest.yaml             1
+    ztlab install                          1
+    ztlab verify                           1
+    ");
+}
+
+#[test]
+fn an_image_that_the_operator_makes_is_missed() {
+    let home = home();
+    replace_block(&home, "image.calico-typha", "");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @r#"
+    entry                           rule      found                                  allowed
+    docker.io/calico/typha:v3.27.0  unlocked  asked for by Calico's operator 1.32.3  locked is no tag of it
+        where: Deployment calico-system/calico-typha, container calico-typha (tigera/operator v1.32.3, pkg/components/calico.go and pkg/render/typha.go:515)
+        fix: add [image.typha] with ref = "docker.io/calico/typha:v3.27.0" to lock/ztlab.toml, then `ztlab lock`
+    "#);
+    insta::assert_snapshot!(ran.stderr, @"
+    error: what is asked for and what is locked differ: 1 finding
+      next: mend each as the table says, then `ztlab lock audit` again
+      more: ztlab explain lock::audit
+    ");
+}
+
+#[test]
+fn an_image_that_is_injected_is_missed() {
+    let home = home();
+    replace_block(&home, "image.istio-proxyv2", "");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @r#"
+    entry                           rule      found                                           allowed
+    docker.io/istio/proxyv2:1.20.0  unlocked  asked for by Istio 1.20.0's charts, and 7 more  locked is no tag of it
+        where: Deployment istio-system/istio-egressgateway, container istio-proxy (istio/istio 1.20.0, manifests/charts/gateways/istio-egress/templates/deployment.yaml:92, profile demo)
+        fix: add [image.proxyv2] with ref = "docker.io/istio/proxyv2:1.20.0" to lock/ztlab.toml, then `ztlab lock`
+    "#);
+}
+
+#[test]
+fn a_manifest_that_moved_on_alone_is_found_both_ways() {
+    let home = home();
+    home.edit("lab/manifests/04-frontend-deployment.yaml", "simple-frontend:v2", "simple-frontend:v3");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @"
+    entry                                 rule      found                                               allowed
+    docker.io/library/simple-frontend:v3  unlocked  asked for by manifests/04-frontend-deployment.yaml  locked is docker.io/library/simple-frontend:v2
+        where: Deployment webapp/frontend, container frontend (spec.template.spec.containers[0])
+        fix: make both name the same tag: the version in lock/ztlab.toml, or what asks; then `ztlab lock`
+    app.frontend                          unasked   locked, and nobody asks for it                      what something asks for
+        fix: remove [app.frontend] from lock/ztlab.toml, then `ztlab lock`; or add what was to use it
+    ");
+}
+
+#[test]
+fn what_nobody_asks_for_is_found() {
+    let home = home();
+    let block = "[image.busybox]\nwant = \"docker.io/library/busybox:1.36\"\npending = [\"linux-arm64 manifest\"]\n\n[image.calico-cni]\n";
+    home.edit(LOCK, "[image.calico-cni]\n", block);
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @"
+    entry          rule     found                           allowed
+    image.busybox  unasked  locked, and nobody asks for it  what something asks for
+        fix: remove [image.busybox] from lock/ztlab.toml, then `ztlab lock`; or add what was to use it
+    ");
+}
+
+#[test]
+fn a_program_of_another_kubernetes_is_found() {
+    let home = home();
+    let text = fs_err::read_to_string(home.path(LOCK)).unwrap();
+    home.write(
+        LOCK,
+        &text
+            .replace("v1.28.3/bin/linux/arm64/kubelet", "v1.28.2/bin/linux/arm64/kubelet")
+            .replace("v1.28.3/bin/{os}/{arch}/kubelet", "v1.28.2/bin/{os}/{arch}/kubelet"),
+    );
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @"
+    entry           rule      found                           allowed
+    kubelet 1.28.3  unlocked  asked for by Minikube 1.32.0    locked is https://dl.k8s.io/release/v1.28.2/bin/{os}/{arch}/kubelet
+        where: kubelet in the node (kubernetes/minikube v1.32.0, pkg/minikube/constants/constants.go:200)
+        fix: give [tool.kubelet] in lock/ztlab.toml the address of version 1.28.3, then `ztlab lock`
+    tool.kubelet    unasked   locked, and nobody asks for it  what something asks for
+        fix: remove [tool.kubelet] from lock/ztlab.toml, then `ztlab lock`; or add what was to use it
+    ");
+}
+
+#[test]
+fn a_version_that_nobody_has_read_is_not_passed() {
+    let home = home();
+    home.edit(LOCK, "\nistio = \"1.20.0\"\n", "\nistio = \"1.99.0\"\n");
+    home.edit(LOCK, "\nkubernetes = \"1.28.3\"\n", "\nkubernetes = \"1.31.0\"\n");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @"
+    entry                                    rule     found                             allowed
+    Kubernetes 1.31.0 under Minikube 1.32.0  unknown  nobody has read what it asks for  1.28.3, 1.28.2, 1.28.1, 1.28.0
+        fix: take a version that is known, or add a row with its source to src/demand; `ztlab install --record FILE` shows what a cluster really asked for
+    Istio 1.99.0                             unknown  nobody has read what it asks for  1.20.0, 1.20.1, 1.20.2, 1.20.3, 1.20.4, 1.20.5, 1.20.6, 1.20.7, 1.20.8
+        fix: take a version that is known, or add a row with its source to src/demand; `ztlab install --record FILE` shows what a cluster really asked for
+    asked for by nobody who was looked at: tool.kubeadm, tool.kubectl-node, tool.kubelet, tool.minikube, image.coredns, image.etcd, image.istio-pilot, image.istio-proxyv2, image.kicbase, image.kube-apiserver, image.kube-controller-manager, image.kube-proxy, image.kube-scheduler, image.pause, image.storage-provisioner
+    ");
+}
+
+#[test]
+fn yaml_that_nobody_has_seen_is_said_not_to_be_looked_at() {
+    let home = home();
+    // Other bytes than those that are known: somebody has to read them.
+    home.edit(LOCK, "87dfa1a3f329ccbc", "00dfa1a3f329ccbc");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 20);
+    insta::assert_snapshot!(found(&ran), @"
+    not in the store, so not looked at: file.istio member prometheus
+    asked for by nobody who was looked at: image.configmap-reload, image.prometheus
+    ");
+    insta::assert_snapshot!(ran.stderr, @"
+    error: not everything could be looked at: the store has no file.istio member prometheus
+      next: `ztlab fetch` brings it (`ztlab fetch --only NAME` just that); then `ztlab lock audit` again
+      more: ztlab explain lock::unseen
+    ");
+}
+
+#[test]
+fn machines_are_told_who_asks_and_where_that_is_written() {
+    let ran = home().run(&["lock", "audit", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    let answered = line["outcome"]["answered"].as_array().unwrap();
+    let typha = answered.iter().find(|one| one["entries"][0] == "image.calico-typha").unwrap();
+    insta::assert_json_snapshot!(typha, @r#"
+    {
+      "wanted": "docker.io/calico/typha:v3.27.0",
+      "entries": [
+        "image.calico-typha"
+      ],
+      "asks": [
+        {
+          "wanted": {
+            "image": "docker.io/calico/typha:v3.27.0"
+          },
+          "who": "Calico's operator 1.32.3",
+          "place": "Deployment calico-system/calico-typha, container calico-typha",
+          "source": "tigera/operator v1.32.3, pkg/components/calico.go and pkg/render/typha.go:515",
+          "step": "calico",
+          "shows": "pod"
+        }
+      ]
+    }
+    "#);
+}
