@@ -24,6 +24,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs/performance.md"
 BEGIN, END = "<!-- written by benches/fetch --write: begin -->\n", "<!-- written by benches/fetch --write: end -->\n"
 ALL = ("F1", "F2", "F3", "F4", "F5", "F6")
+# What F5 and F6 keep at a time: the set, as each of four tools fetched it, and room to change it.
+COPIES_KEPT = 5
 # Four connections are enough to fill loopback; a capped origin is the faster the more there are, and ztlab has eight.
 FLOOR_CONNECTIONS, FLOOR_CAPPED_CONNECTIONS = 4, 8
 
@@ -37,6 +39,7 @@ def arguments():
     parser.add_argument("--write", action="store_true", help="put the result, with the profile, into docs/performance.md")
     # --program is for benches/fetch too: it builds no ztlab then.
     parser.add_argument("--program", help="this ztlab instead of a release build")
+    parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
     for made in ("programs", "set", "crane", "oras", "skopeo", "work"):
         parser.add_argument(f"--{made}", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--version-of", action="append", default=[], help=argparse.SUPPRESS)
@@ -67,8 +70,11 @@ def make_tools(given, labs, work):
     crane = Crane(f"{given.crane}/crane", versions["crane"])
     oras = Oras(f"{given.oras}/oras", versions["oras"])
     skopeo = Skopeo(f"{given.skopeo}/skopeo", versions["skopeo"])
-    commit = said("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
-    ztlab = Ztlab(given.program, f"{said(given.program, '--version').removeprefix('ztlab ')}, commit {commit}", labs)
+    version = said(given.program, "--version").removeprefix("ztlab ")
+    if given.built:
+        commit = said("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
+        version = f"{version}, release build of commit {commit}"
+    ztlab = Ztlab(given.program, version, labs)
     return types.SimpleNamespace(
         ztlab=ztlab,
         floor=floor,
@@ -77,7 +83,7 @@ def make_tools(given, labs, work):
         capped=[floor_capped, crane, ztlab, oras, skopeo],
         capped_again=[floor_capped, crane, ztlab],
         memory=[floor, crane, ztlab],
-        again=[floor, crane, ztlab, oras, skopeo],
+        again=[crane, ztlab, oras, skopeo],
         warm=[crane, ztlab, oras, skopeo],
     )
 
@@ -91,6 +97,13 @@ def lock_labs(bench, tools, shapes):
         bench.run("lock", shape.name, tools.ztlab.call(shape, bench.origin.port, scratch, "lock"))
     if bench.failures:
         raise SystemExit("ztlab cannot make the locks: see above")
+
+
+def check_space(work, shape):
+    """A disk that fills up half-way would fail the tools, one after the other."""
+    needed, free = COPIES_KEPT * shape.bytes, shutil.disk_usage(work).free
+    if free < needed:
+        raise SystemExit(f"{work} has {free / 1e9:.1f} GB free, and the comparison wants {needed / 1e9:.1f} GB")
 
 
 def read_everything(folder):
@@ -128,6 +141,8 @@ def sys_arguments():
 def result(given, bench, tools, shapes, load):
     """All tables."""
     parts = [about(given, tools, load), ""]
+    if given.quick:
+        parts += ["Quick: a small set, whatever the headings say, and no number that means anything.", ""]
     judged = goals.judge(bench, shapes)
     if not given.quick:
         parts += [table.goals_table(judged), ""]
@@ -165,6 +180,7 @@ def main():
     load = os.getloadavg()[0]
     with open(f"{given.set}/set.json", encoding="utf-8") as file:
         shapes = {name: Shape(name, images, given.set) for name, images in json.load(file).items()}
+    check_space(work, shapes["lab"])
     with Origin("nginx", given.set, work / "origin") as origin:
         bench = Bench(origin, f"{given.programs}/measure", work, hashed=given.quick)
         tools = make_tools(given, work / "lab", work)

@@ -42,14 +42,18 @@ def by_function(bench, tool, shape):
     data = bench.work / "perf.data"
     fetched_under(bench, tool, shape, ["perf", "record", "--quiet", "-F", str(RATE), "-e", "cpu-clock", "-o", str(data), "--"])
     report = subprocess.run(
-        ["perf", "report", "-i", str(data), "--stdio", "--sort", "sym", "-F", "sample,sym", "-t", "\t"],
+        ["perf", "report", "-i", str(data), "--stdio", "-F", "sample,dso,sym", "-t", "\t"],
         capture_output=True, text=True, check=False,
     )
     found = {}
     for line in report.stdout.splitlines():
-        count, _, symbol = line.partition("\t")
-        if count.strip().isdigit():
-            found[symbol.strip()] = int(count) / RATE
+        parts = [part.strip() for part in line.split("\t")]
+        if len(parts) != 3 or not parts[0].isdigit():
+            continue
+        count, library, symbol = parts
+        # A library without its symbols (OpenSSL's, where the floor hashes) is one line.
+        name = library if symbol.startswith("[.] 0x") else symbol
+        found[name] = found.get(name, 0) + int(count) / RATE
     return found
 
 
