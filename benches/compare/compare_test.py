@@ -44,11 +44,11 @@ class Judged(unittest.TestCase):
         # Both halved in the second round, when somebody else stopped using the machine.
         bench = measured(cold_ztlab=[1.0, 0.5, 0.5], cold_crane=[2.0, 1.0, 1.0])
         goal = self.found(bench, "cold fetch, durable: wall ÷ crane")
-        self.assertEqual((goal.found, goal.met), ("0.50 (0.50–0.50)", True))
+        self.assertEqual((goal.found, goal.met), ("0.500 (0.500–0.500)", True))
 
     def test_a_ratio_above_its_limit_is_missed(self):
         goal = self.found(measured(cold_ztlab=[1.2], cold_crane=[2.0]), "cold fetch, durable: wall ÷ crane")
-        self.assertEqual((goal.found, goal.met), ("0.60", False))
+        self.assertEqual((goal.found, goal.met), ("0.600", False))
 
     def test_the_largest_peak_counts_and_not_the_usual_one(self):
         bench = measured(large_ztlab=[1.0, 1.0, 1.0])

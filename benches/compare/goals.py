@@ -43,7 +43,7 @@ def ratios(bench, row, field, other, mine="ztlab"):
 def ratio_goal(goals, bench, name, row, field, other, limit, what):
     values = ratios(bench, row, field, other)
     if values:
-        goals.append(Goal(name, what, f"≤ {limit}", spread(values), statistics.median(values) <= limit))
+        goals.append(Goal(name, what, f"≤ {limit}", spread(values, "{:.3f}"), statistics.median(values) <= limit))
 
 
 def judge(bench, shapes):
