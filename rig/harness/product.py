@@ -55,13 +55,17 @@ class Lab:
     def lock_text(self):
         return (self.folder / "lock/ztlab.lock").read_text()
 
-    def run(self, *arguments, online=False, store=None, env=None, timeout=1500):
-        """Calls the product with --json. Online calls get the mirrors; all others run where there is no way out."""
+    def command(self, *arguments, online=False, store=None):
+        """The words of a call."""
         command = [] if online else list(self.settings.wrap)
         command += [self.settings.program, "--json", "--lab", str(self.folder), "--store", str(store or self.store)]
         if online:
             command += [word for mirror in self.settings.mirrors for word in ("--mirror", mirror)]
-        command += list(arguments)
+        return [*command, *arguments]
+
+    def run(self, *arguments, online=False, store=None, env=None, timeout=1500):
+        """Calls the product with --json. Online calls get the mirrors; all others run where there is no way out."""
+        command = self.command(*arguments, online=online, store=store)
         begun = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env, check=False)
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -3,11 +3,23 @@
 import json
 import os
 import re
+import subprocess
+import time
 import unittest
+import urllib.request
 
 import page
 from product import Lab, kubectl, say
 from settings import Settings
+
+
+def served(address):
+    """What the front door gives; nothing while the pod behind it changes."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=10) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
 
 
 class WholeWay(unittest.TestCase):
@@ -59,6 +71,37 @@ class WholeWay(unittest.TestCase):
             picture = browser.picture(self.settings.work / "page.png")
             self.assertEqual(browser.complaints, [])
         self.assertGreater(picture.stat().st_size, 10_000)
+
+    def test_4_an_edit_is_shown_and_called_unlocked_and_an_install_puts_the_locked_page_back(self):
+        path = self.lab.folder / "app/frontend/index.html"
+        locked = path.read_text()
+        command = self.lab.command("dev", "--offline", "frontend", *self.settings.target)
+        with page.opened(self.lab) as address, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+            try:
+                notes = (json.loads(line).get("text", "") for line in watching.stdout)
+                self.assertIn("watching", next(notes))
+                self.assertIn("the locked image", next(note for note in notes if note.startswith("app.frontend")))
+                begun = time.monotonic()
+                path.write_text(locked.replace("<h1>Zero Trust lab", "<h1>My lab"))
+                self.until(lambda: "<h1>My lab" in served(address))
+                say(f"from the edit to the page: {time.monotonic() - begun:.1f} s")
+                self.assertIn("not locked", next(note for note in notes if note.startswith("app.frontend")))
+            finally:
+                watching.terminate()
+                path.write_text(locked)
+            self.assertEqual(self.verdicts(self.lab, "images-present")["images-present"]["outcome"], "failed")
+            run = self.succeed(self.lab.target("install", "--offline"))
+            steps = run.finished_steps()
+            self.assertEqual((steps["preload"], steps["app"]), (True, True))
+            self.until(lambda: "<h1>Zero Trust lab" in served(address))
+        self.assertEqual(self.verdicts(self.lab, "images-present")["images-present"]["outcome"], "passed")
+
+    def until(self, holds, patience=120):
+        """Until something holds. The patience is for a machine that does something else as well."""
+        deadline = time.monotonic() + patience
+        while not holds():
+            self.assertLess(time.monotonic(), deadline, "it never held")
+            time.sleep(0.2)
 
     def planted(self, file, old, new):
         """A copy of the lab with one file changed, installed over the running one."""

@@ -173,6 +173,12 @@ async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<(
             // Ctrl-C ends the process, and the forward with it.
             std::future::pending::<()>().await;
         }
+        Verb::Dev(arguments) => {
+            let target = choose(&arguments.target, None)?;
+            let request = verb::dev::Request { apps: arguments.apps, once: arguments.once };
+            let shown = verb::dev::run(context, target, options(context, None)?, &request).await?;
+            render::outcome("dev", &shown, json);
+        }
         Verb::Uninstall(target) => {
             let target = choose(&target, None)?;
             let removed = verb::install::uninstall(context, target, options(context, None)?).await?;

@@ -84,6 +84,13 @@ impl Archive {
         Ok(Self { documents, blobs: members })
     }
 
+    /// Leaves out blobs that the reader is known to have: a runtime asks for a layer only when it lacks it.
+    #[must_use]
+    pub fn without(mut self, present: &BTreeSet<Digest>) -> Self {
+        self.blobs.retain(|blob| !present.contains(&blob.digest));
+        self
+    }
+
     /// Length of the whole tar in bytes (512-byte headers and padding, two empty blocks at the end).
     pub fn size(&self) -> u64 {
         let member = |length: u64| 512 + length.div_ceil(512) * 512;
@@ -198,6 +205,22 @@ mod tests {
         let docker: serde_json::Value = serde_json::from_slice(&members[2].1).unwrap();
         assert_eq!(docker[1]["RepoTags"][0], "127.0.0.1:5000/cni:v1");
         assert_eq!(docker[0]["Layers"][0], serde_json::Value::String(base));
+    }
+
+    #[test]
+    fn what_the_reader_has_is_left_out_and_still_named() {
+        let folder = Folder::new();
+        let one = image(&folder, "a/b:1", &[b"base", b"files"]);
+        let present = BTreeSet::from([Digest::of(b"base")]);
+        let archive = Archive::plan(&[one], Platform::LinuxAmd64, &folder).unwrap().without(&present);
+        let mut bytes = Vec::new();
+        archive.write_to(&folder, &mut bytes).unwrap();
+        assert_eq!(archive.size(), bytes.len() as u64);
+        let members = members(&bytes);
+        let (base, files) = (blob_path(&Digest::of(b"base")), blob_path(&Digest::of(b"files")));
+        assert!(members.iter().all(|(name, _)| *name != base) && members.iter().any(|(name, _)| *name == files));
+        let docker = String::from_utf8(members[2].1.clone()).unwrap();
+        assert!(docker.contains(&base), "{docker}");
     }
 
     #[test]

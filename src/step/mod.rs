@@ -14,6 +14,7 @@
 //! | [`run`] | runs the steps |
 //! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
+//! | [`edit`] | an app's image that is not the locked one, into the running lab |
 //!
 //! A step that finds its work done changes nothing and says so: a second install is how a student checks.
 
@@ -23,6 +24,7 @@ mod base_image;
 mod cache;
 mod calico;
 mod cluster;
+pub mod edit;
 pub mod graph;
 pub mod images;
 mod istio;

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     base::{Event, Reporter, human_bytes, report::next_transfer_id},
-    image::archive::{Archive, ArchiveImage},
+    image::{
+        Blobs,
+        archive::{Archive, ArchiveImage},
+    },
     node::{ImageId, Node, NodeAddress},
 };
 
@@ -37,7 +40,7 @@ pub(super) const LOAD: Duration = Duration::from_secs(1800);
     help("run the same command again: it loads what is missing; `ztlab verify --probe images-present` shows the rest")
 )]
 pub(super) struct PreloadError {
-    findings: Vec<String>,
+    pub(super) findings: Vec<String>,
 }
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
@@ -124,14 +127,23 @@ fn split(mut images: Vec<ArchiveImage>) -> Vec<Vec<ArchiveImage>> {
 
 /// The archive's bytes, written from the store while the runtime reads: no copy on disk.
 pub(super) fn stream(install: &Install, name: &str, archive: Archive) -> impl AsyncRead + Send + use<> {
+    stream_from(install.complete.clone(), Arc::clone(&install.reporter), name, archive)
+}
+
+/// The same from any place that has the archive's blobs.
+pub(super) fn stream_from<B: Blobs + 'static>(
+    blobs: B,
+    reporter: Arc<dyn Reporter>,
+    name: &str,
+    archive: Archive,
+) -> impl AsyncRead + Send + use<B> {
     let id = next_transfer_id();
     let (writer, reader) = tokio::io::duplex(PIPE);
-    let (complete, reporter) = (install.complete.clone(), Arc::clone(&install.reporter));
     reporter.report(Event::TransferStarted { id, name: name.to_owned(), total: Some(archive.size()) });
     let bridge = SyncIoBridge::new(writer);
     tokio::task::spawn_blocking(move || {
         let counting = Counting { inner: bridge, reporter: Arc::clone(&reporter), id };
-        let written = archive.write_to(&complete, io::BufWriter::with_capacity(256 << 10, counting));
+        let written = archive.write_to(&blobs, io::BufWriter::with_capacity(256 << 10, counting));
         reporter.report(match written {
             Ok(()) => Event::TransferFinished { id },
             // The reader sees the end too early and fails with the runtime's own words.

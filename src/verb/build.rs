@@ -114,15 +114,9 @@ pub struct Outcome {
 pub fn run(context: &Context, apps: &[String]) -> miette::Result<Outcome> {
     let begun = Instant::now();
     let mut lock = lockfile::read(&context.lock_path())?;
-    if let Some(name) = apps.iter().find(|name| !lock.app.keys().any(|app| names_app(name, app))) {
-        return Err(NoApp { name: name.clone(), apps: lock.app.keys().cloned().collect() }.into());
-    }
+    let names = chosen_apps(&lock, apps)?;
     let store = context.open_store()?;
     let as_it_was = lockfile::write(&lock);
-    let names: Vec<String> = {
-        let wanted = |app: &&String| apps.is_empty() || apps.iter().any(|name| names_app(name, app));
-        lock.app.keys().filter(wanted).cloned().collect()
-    };
     let mut images = Vec::new();
     let mut named = Vec::new();
     for app in names {
@@ -155,15 +149,20 @@ pub fn run(context: &Context, apps: &[String]) -> miette::Result<Outcome> {
     Ok(Outcome { images, seconds: begun.elapsed().as_secs_f64() })
 }
 
-/// `backend`, or `app.backend`.
-pub(super) fn names_app(name: &str, app: &str) -> bool {
-    name.strip_prefix("app.").unwrap_or(name) == app
+/// The apps of these names, as `backend` or `app.backend`; all of them when none is named.
+pub(super) fn chosen_apps(lock: &Lock, names: &[String]) -> Result<Vec<String>, NoApp> {
+    let apps: Vec<String> = lock.app.keys().cloned().collect();
+    let means = |name: &str, app: &str| name.strip_prefix("app.").unwrap_or(name) == app;
+    if let Some(name) = names.iter().find(|name| !apps.iter().any(|app| means(name, app))) {
+        return Err(NoApp { name: name.clone(), apps });
+    }
+    Ok(apps.into_iter().filter(|app| names.is_empty() || names.iter().any(|name| means(name, app))).collect())
 }
 
 /// A name that no app has.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{name}` is no app of this lab: expected {}", .apps.join(" or "))]
-#[diagnostic(code(usage::name), help("without a name, `ztlab build` builds all of them"))]
+#[diagnostic(code(usage::name), help("without a name, all of them are meant"))]
 pub struct NoApp {
     /// What was given.
     pub name: String,

@@ -106,6 +106,8 @@ pub(super) enum Verb {
     Verify(VerifyArguments),
     /// Reach the app or a dashboard on a loopback port
     Open(OpenArguments),
+    /// Show what you edit in `app/` in the running lab, until Ctrl-C
+    Dev(DevArguments),
     /// Take the lab away again; the store stays
     Uninstall(TargetArguments),
     /// Tell what an error code means and what helps
@@ -207,6 +209,18 @@ pub(super) struct VerifyArguments {
     /// Explain each probe
     #[arg(long)]
     pub(super) teach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// The apps to watch; all of them when none is named
+    #[arg(value_name = "APP")]
+    pub(super) apps: Vec<String>,
+    /// Show the files as they are now, and end
+    #[arg(long)]
+    pub(super) once: bool,
 }
 
 #[derive(Debug, Args)]

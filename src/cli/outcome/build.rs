@@ -1,9 +1,12 @@
-//! `ztlab build`.
+//! `ztlab build` and `ztlab dev`.
 
 use crate::{
     base::human_bytes,
     cli::render::{Render, table},
-    verb::build::{BuiltApp, Outcome, Standing},
+    verb::{
+        build::{BuiltApp, Outcome, Standing},
+        dev,
+    },
 };
 
 impl Render for Outcome {
@@ -21,5 +24,11 @@ impl Render for Outcome {
         let rows: Vec<Vec<String>> = self.images.iter().map(row).collect();
         let count = if rows.len() == 1 { "1 image".to_owned() } else { format!("{} images", rows.len()) };
         format!("{}\nbuilt {count} in {:.1} s", table(&rows), self.seconds)
+    }
+}
+
+impl Render for dev::Outcome {
+    fn text(&self) -> String {
+        self.shown.iter().map(dev::in_words).collect::<Vec<_>>().join("\n")
     }
 }
