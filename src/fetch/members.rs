@@ -6,7 +6,7 @@ use crate::{
     base::{Descriptor, Reporter},
     lockfile::Origin,
     plan::PlannedBlob,
-    store::Store,
+    store::{ArchiveError, Store, StoreError},
 };
 
 use super::schedule::{BlobError, Failure};
@@ -46,6 +46,9 @@ fn extract(
                 let expected = blob.descriptor.digest;
                 let found = found.get(&path).map_or(archive.digest, |found| found.digest);
                 failures.push(Failure { blob, error: BlobError::MemberDiffers { path, expected, found } });
+            }
+            Err(ArchiveError::Store(StoreError::Full(_))) => {
+                failures.push(Failure { blob, error: BlobError::DiskFull })
             }
             Err(error) => failures.push(Failure { blob, error: BlobError::Archive(error.to_string()) }),
         }

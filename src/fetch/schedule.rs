@@ -2,7 +2,12 @@
 
 use futures::{StreamExt, stream};
 
-use crate::{base::Digest, lockfile::Origin, plan::PlannedBlob, store::Store};
+use crate::{
+    base::Digest,
+    lockfile::Origin,
+    plan::PlannedBlob,
+    store::{Store, StoreError},
+};
 
 use super::{Client, FetchError, blob::Wanted, source::Location};
 
@@ -33,6 +38,10 @@ pub enum BlobError {
     #[error("{0}")]
     #[diagnostic(code(integrity::archive), help("write the lock anew with `ztlab lock --upgrade`"))]
     Archive(String),
+    /// There is no space for what its archive has.
+    #[error("the disk of the store is full")]
+    #[diagnostic(code(store::full), help("make space on it, then run `ztlab fetch` again"))]
+    DiskFull,
     /// Its archive has other bytes under that name than the lock says.
     #[error("member `{path}` has other bytes than the locked ones: expected {expected}, found {found}")]
     #[diagnostic(
@@ -50,12 +59,17 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// Whether this machine has no space left: every other blob fails for the same reason.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::Fetch(FetchError::Store(StoreError::Full(_))))
+    }
+
     /// Whether bytes were not the locked ones: exit code 21 instead of 20.
     pub fn is_integrity(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_integrity(),
             Self::Archive(_) | Self::MemberDiffers { .. } => true,
-            Self::ArchiveAbsent { .. } => false,
+            Self::ArchiveAbsent { .. } | Self::DiskFull => false,
         }
     }
 }

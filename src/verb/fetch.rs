@@ -25,7 +25,7 @@ use super::{
     Context,
     build::BuiltDiffers,
     lock::{SaveError, failure, refuse_stale, refuse_unknown},
-    supply::{ArtifactFailure, Incomplete, named_images},
+    supply::{ArtifactFailure, DiskFull, Incomplete, named_images},
 };
 
 /// Downloads at a time, unless the command line says otherwise.
@@ -187,7 +187,8 @@ impl Run<'_> {
         if lockfile::write(&self.lock) != as_it_was {
             lockfile::save(&self.context.lock_path(), &self.lock).map_err(SaveError)?;
         }
-        Ok(())
+        // Before the first blob comes: a collection that runs beside this fetch leaves its blobs alone.
+        super::store::note(self.context, &self.store, &self.lock)
     }
 
     /// Copies, downloads, and reads out of archives.
@@ -203,6 +204,11 @@ impl Run<'_> {
 
         let (missing, store, reporter) = (self.missing()?, self.store.clone(), self.client.shared_reporter());
         failures.extend(blocking(move || fetch::extract_members(&store, missing, reporter.as_ref())).await);
+        if failures.iter().any(|failed| failed.error.is_disk_full()) {
+            // Everything else failed for the same reason: one error says it better than one for each artifact.
+            let missing = self.missing()?.iter().map(|blob| blob.descriptor.size).sum();
+            return Err(DiskFull { store: self.store.root().to_owned(), missing }.into());
+        }
         for failed in &failures {
             let integrity = failed.error.is_integrity();
             for artifact in &failed.blob.needed_by {

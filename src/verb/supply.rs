@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use serde::Serialize;
 
 use crate::{
-    base::Descriptor,
+    base::{Descriptor, human_bytes},
     fetch::{Client, DockerConfig, ExtraRoots, MORE_QUOTA, Mirror, Mirrors, Network, Proxies},
     lockfile::Lock,
     store::{NamedImage, Store},
@@ -97,6 +97,20 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// No space for what is still to come.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the disk of the store {} is full, and {} of this lab are still to come", .store.display(), human_bytes(*.missing))]
+#[diagnostic(
+    code(store::full),
+    help(
+        "make space on it (`ztlab store gc` removes what no known lab needs), then run `ztlab fetch` again: it goes on from here"
+    )
+)]
+pub(super) struct DiskFull {
+    pub(super) store: std::path::PathBuf,
+    pub(super) missing: u64,
 }
 
 /// Some artifacts could not be had; everything else was, and is kept.
