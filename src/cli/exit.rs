@@ -277,6 +277,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("usage::io", 2, "The working folder cannot be read."),
     explain("usage::lab", 2, "There is no lab in this folder or above it."),
+    explain("usage::known_lab", 2, "The store knows no such lab. `ztlab store du` lists those it knows."),
     explain("usage::merge_base", 2, "Two revisions have no commit in common, so there is no `A...B` between them."),
     explain(
         "usage::mirror",
@@ -292,6 +293,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("usage::revision", 2, "A word names neither a revision of the lab's repository nor a lock file."),
     explain("usage::step", 2, "An install has no step of this name."),
     explain("usage::store", 2, "There is no place for the store."),
+    explain(
+        "usage::yes",
+        2,
+        "A command that removes something asks first, and there is no terminal to ask: --yes says yes.",
+    ),
     explain("wait::cluster", 33, "The API server stopped answering while a step waited."),
     explain("wait::gate", 33, "Something did not become ready. The causes that the cluster shows are in the message."),
 ];

@@ -1,6 +1,7 @@
 //! The command line: the only code that prints, reads the environment or asks the terminal.
 
 mod args;
+mod ask;
 mod exit;
 mod explain;
 mod lock;
@@ -9,6 +10,7 @@ mod pace;
 mod progress;
 mod render;
 mod settings;
+mod store;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -20,7 +22,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use self::{
-    args::{Arguments, ColorChoice, InstallArguments, StoreAction, TargetArguments, Verb},
+    args::{Arguments, ColorChoice, InstallArguments, TargetArguments, Verb},
     progress::{Progress, Style},
     settings::Settings,
 };
@@ -117,12 +119,12 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
             .collect(),
         reporter: Arc::clone(&progress) as Arc<dyn crate::base::Reporter>,
     };
-    let result = dispatch(&context, arguments.verb, json).await;
+    let result = dispatch(&context, arguments.verb, global.yes, json).await;
     progress.clear();
     result
 }
 
-async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<()> {
+async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miette::Result<()> {
     match verb {
         Verb::Lock(arguments) => lock::dispatch(context, arguments, json).await?,
         Verb::Fetch(arguments) => {
@@ -142,14 +144,7 @@ async fn dispatch(context: &Context, verb: Verb, json: bool) -> miette::Result<(
             render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
         }
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
-        Verb::Store { action } => match action {
-            StoreAction::Ls => render::outcome("store ls", &verb::store::ls(context)?, json),
-            StoreAction::Verify => render::outcome("store verify", &verb::store::verify(context).await?, json),
-            StoreAction::Repair => {
-                let repaired = verb::store::repair(context, &Default::default(), Some(builder(context))).await?;
-                render::outcome("store repair", &repaired, json);
-            }
-        },
+        Verb::Store { action } => store::dispatch(context, action, yes, json).await?,
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
             render::outcome("plan", &planned, json);

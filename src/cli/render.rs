@@ -18,6 +18,11 @@ pub(super) fn line(text: &str) {
     let _ = stdout.flush();
 }
 
+/// Prints a line that is no data to stderr.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// Prints one JSON value on one line of stdout.
 pub(super) fn json_line(value: &impl Serialize) {
     if let Ok(text) = serde_json::to_string(value) {

@@ -53,7 +53,9 @@ pub enum StoreError {
     #[error("the store's note of a lab is damaged: {path}")]
     #[diagnostic(
         code(store::lab_note),
-        help("`ztlab fetch` in that lab's folder writes it anew; `ztlab store verify` names all that is damaged")
+        help(
+            "`ztlab store repair` writes it anew where the lab's lock can be read, and so does `ztlab fetch` in the lab's folder; without that lab, remove the file"
+        )
     )]
     LabNote {
         /// The file.

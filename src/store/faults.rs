@@ -50,12 +50,13 @@ impl Store {
         for stray in self.listing()?.strays {
             fault(&self.root.join(stray), "extra: no blob has such a name");
         }
+        faults.extend(self.lab_faults()?);
         faults.sort();
         Ok(faults)
     }
 
     /// Puts right what [`Store::faults`] names and what needs no other bytes: the layout's file, the ledger, lock
-    /// files, extra files. `index.json` follows from [`Store::name_images`].
+    /// files, extra files. `index.json` follows from [`Store::name_images`], a lab's note from its lock.
     ///
     /// # Errors
     /// Any I/O error.

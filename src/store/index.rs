@@ -2,6 +2,7 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::{Descriptor, Digest, Reporter, file};
@@ -14,7 +15,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CHECK: &str = "dev.ztlab.index.entries";
 
 /// An image of the store and its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedImage {
     /// Full reference.
     pub reference: String,
@@ -52,15 +53,17 @@ impl Store {
     /// # Errors
     /// Any I/O error.
     pub fn keep_names(&self, images: &[NamedImage], reporter: &dyn Reporter) -> Result<(), StoreError> {
-        let known = |entry: &Value| {
-            images.iter().any(|image| {
-                image.reference == name(entry) && entry["digest"].as_str() == Some(&image.top.digest.to_string())
-            })
-        };
         self.write_index(reporter, |mut entries| {
-            entries.retain(|entry| known(entry) && self.is_there(entry));
+            entries.retain(|entry| is_known(entry, images) && self.is_there(entry));
             Ok(entries)
         })
+    }
+
+    /// The references in `index.json` that none of these images has, or whose document is gone.
+    pub(super) fn unknown_names(&self, images: &[NamedImage]) -> Result<Vec<String>, StoreError> {
+        let index = faults::read(&self.root.join("index.json"))?.unwrap_or_default();
+        let unknown = entries(&index).into_iter().filter(|entry| !is_known(entry, images) || !self.is_there(entry));
+        Ok(unknown.map(|entry| name(&entry).to_owned()).collect())
     }
 
     fn write_index(
@@ -84,6 +87,13 @@ impl Store {
         let digest = entry["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
         digest.and_then(|digest| self.stamp(&digest)).is_some_and(|stamp| Some(stamp.size) == entry["size"].as_u64())
     }
+}
+
+fn is_known(entry: &Value, images: &[NamedImage]) -> bool {
+    let is = |image: &NamedImage| {
+        image.reference == name(entry) && entry["digest"].as_str() == Some(&image.top.digest.to_string())
+    };
+    images.iter().any(is)
 }
 
 /// The one spelling of an index with these entries. It carries the digest of its own entries, so that a changed

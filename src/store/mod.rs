@@ -24,10 +24,12 @@
 //! stay: removing one while another process waits on it would let two writers in.
 
 mod archive;
+mod collect;
 mod error;
 mod faults;
 mod index;
 mod ingest;
+mod labs;
 mod ledger;
 mod listing;
 mod verify;
@@ -43,11 +45,13 @@ use std::{
 use crate::base::{Descriptor, Digest, Reporter, file, report::Silent};
 
 pub use archive::ArchiveError;
+pub use collect::{Garbage, Leftover, Roots};
 pub use error::StoreError;
 pub use faults::Fault;
 pub use index::NamedImage;
 pub(crate) use ingest::waiting_for;
 pub use ingest::{Ingest, Slot};
+pub use labs::KnownLab;
 pub use verify::{Damage, DamagedBlob};
 
 use ledger::{Ledger, Stamp};
@@ -64,7 +68,7 @@ pub struct Store {
     ledger: Arc<Ledger>,
     /// Shared while the store is open, so that nothing is collected under anybody's feet. `None` where the store
     /// cannot be written: then nobody can collect either.
-    _in_use: Arc<Option<File>>,
+    in_use: Arc<Option<File>>,
 }
 
 impl Store {
@@ -80,7 +84,7 @@ impl Store {
         }
         let ledger = Ledger::new(private.join("verified"), private.join("locks/verified"));
         let in_use = share(&private.join("locks/in-use"))?;
-        let store = Self { root, ledger: Arc::new(ledger), _in_use: Arc::new(in_use) };
+        let store = Self { root, ledger: Arc::new(ledger), in_use: Arc::new(in_use) };
         store.check_version()?;
         Ok(store)
     }

@@ -44,8 +44,13 @@ pub enum PlatformError {
 /// # Errors
 /// When the lock is unreadable or incomplete, or the store lacks a blob: the error names it.
 pub fn complete(context: &Context) -> miette::Result<Complete> {
-    let lock = lockfile::read(&context.lock_path())?;
-    Ok(Complete::open(CheckedLock::new(lock)?, Store::open(&context.store)?)?)
+    let lock = CheckedLock::new(lockfile::read(&context.lock_path())?)?;
+    let store = Store::open(&context.store)?;
+    if let Err(error) = super::store::note(context, &store, &lock) {
+        // Nobody collects in a store that cannot be written.
+        tracing::debug!(%error, "the store does not know this lab");
+    }
+    Ok(Complete::open(lock, store)?)
 }
 
 /// Prepares the steps for a target.

@@ -1,12 +1,14 @@
 //! The command line as types. Help texts are imperative and end without a full stop.
 
 mod lock;
+mod store;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments};
+pub(super) use store::StoreAction;
 
 /// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
 pub(super) const DEFAULT_MEMORY: u32 = 6144;
@@ -149,16 +151,6 @@ pub(super) struct FetchArguments {
     /// Only tell what would be downloaded, how long that takes and what it costs of Docker Hub's quota
     #[arg(long, conflicts_with_all = ["locked", "from"])]
     pub(super) estimate: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum StoreAction {
-    /// List the artifacts of the lab and whether they are here
-    Ls,
-    /// Hash every blob again and name those that differ
-    Verify,
-    /// Fetch again what `verify` finds bad
-    Repair,
 }
 
 /// Which cluster.

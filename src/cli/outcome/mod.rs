@@ -3,6 +3,7 @@
 mod build;
 mod diff;
 mod lock;
+mod store;
 
 pub(super) use diff::markdown::page as diff_markdown;
 
@@ -17,8 +18,10 @@ use crate::{
     base::human_bytes,
     proof::Outcome as ProbeOutcome,
     step::{Report, uninstall::Removed},
-    verb::{estimate, fetch, open, plan::Planned, store, verify::Proof},
+    verb::{estimate, fetch, open, plan::Planned, verify::Proof},
 };
+
+pub(super) use store::Preview;
 
 #[derive(Serialize)]
 pub(super) struct Version {
@@ -92,30 +95,6 @@ impl Render for estimate::Estimate {
             lines.push(format!("time: {} at {}/s, {how}", super::pace::span(seconds as f64), human_bytes(rate)));
         }
         lines.join("\n")
-    }
-}
-
-impl Render for store::Listing {
-    fn text(&self) -> String {
-        let rows: Vec<Vec<String>> = self
-            .blobs
-            .iter()
-            .map(|blob| vec![blob.digest.short(), human_bytes(blob.size), blob.needed_by.join(", ")])
-            .collect();
-        format!("{}\n{} blobs, {}; {} missing", table(&rows), self.blobs.len(), human_bytes(self.bytes), self.missing)
-    }
-}
-
-impl Render for store::VerifyOutcome {
-    fn text(&self) -> String {
-        let mut done = String::new();
-        if !self.repaired.is_empty() {
-            done.push_str(&format!(", {} repaired", self.repaired.len()));
-        }
-        if !self.mended.is_empty() {
-            done.push_str(&format!(", {} other files put right", self.mended.len()));
-        }
-        format!("{} blobs, {}: every one has its digest{done}", self.blobs, human_bytes(self.bytes))
     }
 }
 

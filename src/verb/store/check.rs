@@ -1,40 +1,17 @@
-//! `ztlab store`: look at what is there, verify it, mend it.
+//! `ztlab store verify` and `ztlab store repair`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     base::{Descriptor, Digest},
     fetch::blocking,
-    lockfile::{self, ReadError},
-    plan::{DamagedArtifact, Plan, hurt_artifacts},
+    plan::{DamagedArtifact, hurt_artifacts},
     store::{DamagedBlob, Fault, Store},
 };
 
-use super::{Context, fetch};
-
-/// What `store ls` shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listing {
-    /// Blobs of this lab, and then those of others.
-    pub blobs: Vec<ListedBlob>,
-    /// All bytes.
-    pub bytes: u64,
-    /// How many blobs of this lab are not there.
-    pub missing: usize,
-}
-
-/// One blob.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListedBlob {
-    /// Its name.
-    pub digest: Digest,
-    /// Its length.
-    pub size: u64,
-    /// Artifacts of this lab that need it; empty for a blob of another lab.
-    pub needed_by: Vec<String>,
-}
+use super::{Context, fetch, known, lock_if_there};
 
 /// What `store verify` and `store repair` looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,30 +59,6 @@ fn told(artifacts: &[DamagedArtifact], others: &[DamagedBlob], faults: &[Fault])
     ours.chain(theirs).chain(files).collect::<Vec<_>>().join("\n")
 }
 
-/// Lists what is there.
-///
-/// # Errors
-/// When store or lock cannot be read; no lock is no error.
-pub fn ls(context: &Context) -> miette::Result<Listing> {
-    let store = context.open_store()?;
-    let present = store.present()?;
-    let plan = lock_if_there(context)?.map(|lock| Plan::new(&lock, &present, &[])).unwrap_or_default();
-    let mut blobs: Vec<ListedBlob> = plan
-        .present
-        .iter()
-        .map(|blob| ListedBlob {
-            digest: blob.descriptor.digest,
-            size: blob.descriptor.size,
-            needed_by: blob.needed_by.iter().cloned().collect(),
-        })
-        .collect();
-    blobs.sort_by(|one, other| (&one.needed_by, one.digest).cmp(&(&other.needed_by, other.digest)));
-    let ours: BTreeSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
-    let others = present.iter().filter(|(digest, _)| !ours.contains(digest));
-    blobs.extend(others.map(|(digest, size)| ListedBlob { digest: *digest, size: *size, needed_by: Vec::new() }));
-    Ok(Listing { blobs, bytes: present.values().sum(), missing: plan.missing.len() })
-}
-
 /// Re-hashes every blob on all cores: this lab's, absent ones included, and whatever else is there.
 ///
 /// # Errors
@@ -116,14 +69,15 @@ pub async fn verify(context: &Context) -> miette::Result<VerifyOutcome> {
     if damaged.is_empty() { Ok(outcome) } else { Err(damaged.into()) }
 }
 
-/// Removes damaged blobs and fetches this lab's anew. Blobs that were never there are fetched too.
+/// Removes damaged blobs, fetches this lab's anew, and puts the store's other files right. Blobs that were never
+/// there are fetched too.
 ///
 /// # Errors
-/// As `fetch`.
+/// As `fetch`; and [`Damaged`] when something is left that only another lab's fetch can mend.
 pub async fn repair(
     context: &Context,
     request: &fetch::Request,
-    builder: Option<std::sync::Arc<dyn fetch::AppBuilder>>,
+    builder: Option<Arc<dyn fetch::AppBuilder>>,
 ) -> miette::Result<VerifyOutcome> {
     let store = context.open_store()?;
     let (mut outcome, damaged) = examine(context, store.clone()).await?;
@@ -134,9 +88,19 @@ pub async fn repair(
     for digest in &bad {
         store.discard(digest)?;
     }
-    store.mend()?;
-    if !bad.is_empty() || !damaged.faults.is_empty() {
+    if !damaged.faults.is_empty() {
+        store.mend()?;
+        known::renew_damaged(&store)?;
+        if damaged.faults.iter().any(|fault| fault.path.ends_with("index.json")) {
+            known::name_all(context, &store)?;
+        }
+    }
+    if !damaged.is_empty() && context.lock_path().exists() {
         fetch::run(context, request, builder).await?;
+    }
+    let faults = store.faults()?;
+    if !faults.is_empty() {
+        return Err(Damaged { artifacts: Vec::new(), others: Vec::new(), faults }.into());
     }
     outcome.mended = damaged.faults;
     outcome.repaired = bad;
@@ -145,7 +109,7 @@ pub async fn repair(
 
 async fn examine(context: &Context, store: Store) -> miette::Result<(VerifyOutcome, Damaged)> {
     let lock = lock_if_there(context)?.unwrap_or_default();
-    let reporter = std::sync::Arc::clone(&context.reporter);
+    let reporter = Arc::clone(&context.reporter);
     blocking(move || {
         // This lab's blobs with their locked lengths, absent ones included; everything else as it lies there.
         let ours: BTreeMap<Digest, Descriptor> = lock
@@ -163,12 +127,4 @@ async fn examine(context: &Context, store: Store) -> miette::Result<(VerifyOutco
         Ok((outcome, Damaged { artifacts, others, faults: store.faults()? }))
     })
     .await
-}
-
-fn lock_if_there(context: &Context) -> miette::Result<Option<lockfile::Lock>> {
-    match lockfile::read(&context.lock_path()) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(ReadError::Absent { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
