@@ -47,7 +47,7 @@ fn an_unknown_key_is_shown_in_its_place() {
     lock::syntax
 
       × cannot read the lock: unknown field `sizes`, expected one of `want`,
-      │ `digest`, `size`, `pending` (line 13, column 1)
+      │ `checksum`, `digest`, `size`, `checked`, `pending` (line 13, column 1)
         ╭─[lock/ztlab.lock:13:1]
      12 │ digest = "sha256:6dcd4ce23d88e2ee9568ba546c007c63d9131c1b1ca8a4e0b8d3a5a0c0b4ae0f"
      13 │ sizes = 12
