@@ -26,9 +26,9 @@ const SUM: &str = "{bar:30.green} {sums}";
 /// All transfers together, when one has no known length.
 const OPEN_SUM: &str = "{sums}";
 /// One transfer.
-const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {bytes:>10} of {total_bytes}";
+const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {decimal_bytes:>10} of {decimal_total_bytes}";
 /// One transfer without a known length.
-const OPEN_TRANSFER: &str = "  {msg:36!} {spinner} {bytes:>10}";
+const OPEN_TRANSFER: &str = "  {msg:36!} {spinner} {decimal_bytes:>10}";
 
 /// What the user wants to see of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +99,23 @@ struct Transfer {
     bar: Option<ProgressBar>,
     total: Option<u64>,
     done: u64,
+    /// The last failure that was shown.
+    told: String,
     unreported: u64,
     reported: Instant,
 }
 
 impl Transfer {
     fn new(name: &str, total: Option<u64>, bar: Option<ProgressBar>) -> Self {
-        Self { name: name.to_owned(), bar, total, done: 0, unreported: 0, reported: Instant::now() }
+        Self {
+            name: name.to_owned(),
+            bar,
+            total,
+            done: 0,
+            told: String::new(),
+            unreported: 0,
+            reported: Instant::now(),
+        }
     }
 
     /// What these bytes add to the sum: those that come a second time, after a wrong first half, add nothing.
@@ -153,9 +163,17 @@ impl Progress {
             Event::TransferProgress { id, bytes } => self.advance(state, *id, *bytes, true),
             Event::TransferFinished { id } => self.transfer_ended(state, *id, true),
             Event::TransferFailed { id, error, retrying } => {
-                let name = state.transfers.get(id).map_or("", |transfer| transfer.name.as_str());
                 let what = if *retrying { "trying again" } else { "failed" };
-                self.line(&format!("{} {name}: {error} ({what})", "warning:".yellow().bold()));
+                let transfer = state.transfers.get_mut(id);
+                // A network that is down says the same for every attempt at every blob: once for each will do.
+                let told = transfer.as_ref().is_some_and(|transfer| *retrying && transfer.told == *error);
+                let name = transfer.map_or("", |transfer| {
+                    error.clone_into(&mut transfer.told);
+                    transfer.name.as_str()
+                });
+                if !told {
+                    self.line(&format!("{} {name}: {error} ({what})", "warning:".yellow().bold()));
+                }
                 if !retrying {
                     self.transfer_ended(state, *id, false);
                 }
@@ -392,8 +410,10 @@ mod tests {
         start(&progress, 2, "two", Some(2_000_000));
         progress.report(Event::TransferProgress { id: 1, bytes: 400_000 });
         progress.report(Event::TransferFailed { id: 1, error: "it broke".to_owned(), retrying: true });
+        progress.report(Event::TransferFailed { id: 1, error: "it broke".to_owned(), retrying: true });
         let text = screen(&progress, &terminal);
-        assert!(text[0].contains("one: it broke (trying again)") && text[1].starts_with("  one "), "{text:#?}");
+        assert!(text[0].contains("one: it broke (trying again)"), "{text:#?}");
+        assert!(text[1].starts_with("  one "), "the same is told once: {text:#?}");
         progress.report(Event::TransferFailed { id: 1, error: "it broke".to_owned(), retrying: false });
         let text = screen(&progress, &terminal);
         assert!(text[1].contains("one: it broke (failed)"), "{text:#?}");

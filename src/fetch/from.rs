@@ -2,6 +2,7 @@
 //! lacks something is passed over, and one that has other bytes is named.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
@@ -105,25 +106,32 @@ pub async fn take_from(
     let before: u64 = missing.iter().map(|blob| blob.descriptor.size).sum();
     let count = missing.len();
     let name = source.shown();
-    let left = match source {
+    let (left, passed_over) = match source {
         Source::Store(url) => remote::take(url, client, store, missing, jobs).await?,
         local => {
             let (local, store, reporter, name) = (local.clone(), store.clone(), client.shared_reporter(), name.clone());
             let environment = environment.clone();
             let work = move || {
-                let place = Place { name: &name, store: &store, reporter: &reporter };
-                match &local {
+                let passed_over = Cell::new(false);
+                let place = Place { name: &name, store: &store, reporter: &reporter, passed_over: &passed_over };
+                let left = match &local {
                     Source::Archive(path) => saved::take_file(path, &place, missing),
                     Source::Docker => docker::take(&environment, &place, missing),
                     Source::Folder(path) => local::take(path, &place, missing),
                     Source::Store(_) => Ok(missing),
-                }
+                }?;
+                Ok::<_, StoreError>((left, passed_over.get()))
             };
             blocking(work).await?
         }
     };
     let bytes = before - left.iter().map(|blob| blob.descriptor.size).sum::<u64>();
-    let text = format!("{name} had {} of {count} missing blobs ({})", count - left.len(), human_bytes(bytes));
+    let text = match count - left.len() {
+        // The reason has been told.
+        0 if passed_over => return Ok(left),
+        0 => format!("{name} has none of the {count} missing blobs"),
+        taken => format!("{name} had {taken} of {count} missing blobs ({})", human_bytes(bytes)),
+    };
     client.reporter().report(Event::Note { text });
     Ok(left)
 }
@@ -133,6 +141,7 @@ pub(super) struct Place<'a> {
     pub(super) name: &'a str,
     pub(super) store: &'a Store,
     pub(super) reporter: &'a Arc<dyn Reporter>,
+    pub(super) passed_over: &'a Cell<bool>,
 }
 
 /// What became of a blob that a source offered.
@@ -145,6 +154,7 @@ pub(super) enum Offer {
 impl Place<'_> {
     /// Says that the source was not used, and why.
     pub(super) fn pass_over(&self, why: &str) {
+        self.passed_over.set(true);
         self.reporter.report(Event::Warning { text: format!("{} is passed over: {why}", self.name) });
     }
 

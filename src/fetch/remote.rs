@@ -14,7 +14,7 @@ use crate::{
 
 use super::{Client, FetchError, blob::Wanted, source::Location};
 
-/// Takes what the other store has and returns what is still missing.
+/// Takes what the other store has and returns what is still missing, and whether it was passed over as a whole.
 ///
 /// It is asked for names and lengths first (HEAD): a machine that is switched off costs one time-out and not one for
 /// each blob, and what is not there is no failure.
@@ -24,7 +24,7 @@ pub(super) async fn take(
     store: &Store,
     missing: Vec<PlannedBlob>,
     jobs: usize,
-) -> Result<Vec<PlannedBlob>, StoreError> {
+) -> Result<(Vec<PlannedBlob>, bool), StoreError> {
     let name = super::source::shown(base);
     let warn = |text: String| client.reporter().report(Event::Warning { text });
     let mut there = vec![false; missing.len()];
@@ -41,7 +41,7 @@ pub(super) async fn take(
             Err(error) => {
                 drop(answers);
                 warn(format!("{name} is passed over: {}", chain(&error)));
-                return Ok(missing);
+                return Ok((missing, true));
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) async fn take(
         }
     }
     left.sort_by_key(|blob| (Reverse(blob.descriptor.size), blob.descriptor.digest));
-    Ok(left)
+    Ok((left, false))
 }
 
 /// Whether the other store has something under the blob's name. Its length is not looked at here: the GET that
@@ -89,8 +89,10 @@ fn location(base: &Url, blob: &PlannedBlob) -> Location {
     Location::plain(url)
 }
 
+/// The error and what is at the bottom of it: `reqwest` wraps "connection refused" four times.
 fn chain(error: &FetchError) -> String {
-    match std::error::Error::source(error) {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    match causes.last() {
         Some(cause) => format!("{error} ({cause})"),
         None => error.to_string(),
     }

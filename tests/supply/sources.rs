@@ -102,7 +102,9 @@ async fn a_source_that_is_switched_off_is_passed_over_once() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let asked = room.fetch_from(vec![Source::parse(&format!("http://{unused}"), Path::new("")).unwrap()]).await;
     assert!(asked.len() > 5);
-    assert_eq!(room.told().matches("is passed over: cannot reach").count(), 1, "{}", room.told());
+    let told = room.told();
+    assert_eq!(told.matches("is passed over: cannot reach").count(), 1, "{told}");
+    assert!(told.contains("refused") && !told.contains("missing blobs"), "{told}");
 }
 
 #[tokio::test]

@@ -82,15 +82,20 @@ impl Render for fetch::Outcome {
 
 impl Render for estimate::Estimate {
     fn text(&self) -> String {
-        let mut lines = vec![format!("to download: {} blobs, {}", self.blobs, human_bytes(self.bytes))];
+        let mut lines = match self.blobs {
+            0 if self.pending.is_empty() => return "nothing to download: every blob is in the store".to_owned(),
+            0 => Vec::new(),
+            1 => vec![format!("to download: 1 blob, {}", human_bytes(self.bytes))],
+            blobs => vec![format!("to download: {blobs} blobs, {}", human_bytes(self.bytes))],
+        };
         if !self.pending.is_empty() {
-            lines.push(format!("and what these are, whose size nobody knows yet: {}", self.pending.join(", ")));
+            lines.push(format!("of a size that nobody knows yet: {}", self.pending.join(", ")));
         }
         if self.docker_hub_pulls > 0 {
             let left = self.docker_hub_left.map(|left| format!(" ({left} are left)")).unwrap_or_default();
             lines.push(format!("of Docker Hub's quota: at most {} pulls{left}", self.docker_hub_pulls));
         }
-        if let (Some(rate), Some(seconds)) = (self.bytes_per_second, self.seconds) {
+        if let (Some(rate), Some(seconds), 1..) = (self.bytes_per_second, self.seconds, self.bytes) {
             let how = if self.measured { "as measured just now" } else { "as given" };
             lines.push(format!("time: {} at {}/s, {how}", super::pace::span(seconds as f64), human_bytes(rate)));
         }
