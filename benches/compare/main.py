@@ -24,8 +24,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs/performance.md"
 BEGIN, END = "<!-- written by benches/fetch --write: begin -->\n", "<!-- written by benches/fetch --write: end -->\n"
 ALL = ("F1", "F2", "F3", "F4", "F5", "F6")
-# The set as two tools fetched it at a time (F5, F6), and room for what is written beside them.
-COPIES_KEPT = 3
+# How often the set lies on the disk at a time, with a quarter for what is written beside it: F5 and F6 keep two.
+COPIES, COPIES_AGAIN = 1.25, 2.25
 # Four connections are enough to fill loopback; a capped origin is the faster the more there are, and ztlab has eight.
 FLOOR_CONNECTIONS, FLOOR_CAPPED_CONNECTIONS = 4, 8
 
@@ -99,9 +99,10 @@ def lock_labs(bench, tools, shapes):
         raise SystemExit("ztlab cannot make the locks: see above")
 
 
-def check_space(work, shape):
+def check_space(work, wanted, shape):
     """A disk that fills up half-way would fail the tools, one after the other."""
-    needed, free = COPIES_KEPT * shape.bytes, shutil.disk_usage(work).free
+    copies = COPIES_AGAIN if set(wanted) & {"F5", "F6"} else COPIES
+    needed, free = copies * shape.bytes, shutil.disk_usage(work).free
     if free < needed:
         raise SystemExit(f"{work} has {free / 1e9:.1f} GB free, and the comparison wants {needed / 1e9:.1f} GB")
 
@@ -180,7 +181,7 @@ def main():
     load = os.getloadavg()[0]
     with open(f"{given.set}/set.json", encoding="utf-8") as file:
         shapes = {name: Shape(name, images, given.set) for name, images in json.load(file).items()}
-    check_space(work, shapes["lab"])
+    check_space(work, given.only, shapes["lab"])
     with Origin("nginx", given.set, work / "origin") as origin:
         bench = Bench(origin, f"{given.programs}/measure", work, hashed=given.quick)
         tools = make_tools(given, work / "lab", work)
