@@ -138,7 +138,11 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
                 per_host: Some(arguments.per_host),
             };
             if arguments.estimate {
-                render::outcome("fetch --estimate", &verb::estimate::run(context, &request).await?, json);
+                render::outcome(
+                    "fetch --estimate",
+                    &verb::estimate::run(context, &request, verb::estimate::SAMPLE).await?,
+                    json,
+                );
                 return Ok(());
             }
             render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);

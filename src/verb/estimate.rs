@@ -13,8 +13,8 @@ use crate::{
 
 use super::{Context, fetch::Request, lock::refuse_unknown};
 
-/// How long the line is measured: TCP has found its speed by then, and nobody minds the wait.
-const SAMPLE: Duration = Duration::from_secs(2);
+/// How long a line is measured: TCP has found its speed by then, and nobody minds the wait.
+pub const SAMPLE: Duration = Duration::from_secs(2);
 
 /// What a fetch would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,12 +40,12 @@ pub struct Estimate {
     pub seconds: Option<u64>,
 }
 
-/// Plans a fetch without running it. Unless a rate is given or the client is offline, the line is measured for two
-/// seconds with blobs of the lab; what comes is kept, and the fetch goes on from there.
+/// Plans a fetch without running it. Unless a rate is given or the client is offline, the line is measured for as
+/// long as `sample` with blobs of the lab; what comes is kept, and the fetch goes on from there.
 ///
 /// # Errors
 /// When the lock or the store cannot be used.
-pub async fn run(context: &Context, request: &Request) -> miette::Result<Estimate> {
+pub async fn run(context: &Context, request: &Request, sample: Duration) -> miette::Result<Estimate> {
     let lock = lockfile::read(&context.lock_path())?;
     refuse_unknown(&lock, &request.only)?;
     let store = context.open_store()?;
@@ -69,7 +69,7 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Estimat
     let measured = request.max_rate.is_none() && !context.offline;
     let rate = match request.max_rate {
         Some(rate) => Some(rate),
-        None if measured => measure(&client, &store, downloads, request.jobs).await,
+        None if measured => measure(&client, &store, downloads, request.jobs, sample).await,
         None => None,
     };
     Ok(Estimate {
@@ -117,13 +117,14 @@ async fn measure(
     store: &crate::store::Store,
     downloads: Vec<PlannedBlob>,
     jobs: Option<usize>,
+    sample: Duration,
 ) -> Option<u64> {
     let is_manifest = |blob: &PlannedBlob| matches!(blob.origins.first(), Some(Origin::RegistryManifest(_)));
-    let sample = downloads.into_iter().filter(|blob| !is_manifest(blob)).collect();
+    let layers = downloads.into_iter().filter(|blob| !is_manifest(blob)).collect();
     let begun = std::time::Instant::now();
-    let fetch = fetch::fetch_all(client, store, sample, jobs.unwrap_or(super::fetch::DEFAULT_JOBS));
+    let fetch = fetch::fetch_all(client, store, layers, jobs.unwrap_or(super::fetch::DEFAULT_JOBS));
     // Dropping a fetch is safe: the next one resumes.
-    let _ = tokio::time::timeout(SAMPLE, fetch).await;
+    let _ = tokio::time::timeout(sample, fetch).await;
     let rate = client.received() as f64 / begun.elapsed().as_secs_f64();
     (rate >= 1.0).then_some(rate as u64)
 }

@@ -313,6 +313,19 @@ async fn r4_cuts_an_oversize_body_off_at_the_pinned_size() {
 }
 
 #[tokio::test]
+async fn a_rate_is_kept_over_all_connections_together() {
+    // 55 bytes twice at 100 bytes a second, less the tenth of a second that may be caught up.
+    let desk = Desk::with(Network { max_rate: Some(100), ..network() }, &[]).await;
+    let other: &[u8] = &[b'x'; BODY.len()];
+    desk.origin.serve("/files/other", other);
+    let begun = Instant::now();
+    let (one, two) =
+        tokio::join!(desk.get_body(), desk.get_from(Descriptor::of(other).into(), &[desk.origin.url("/files/other")]));
+    assert_eq!((one.unwrap().read().unwrap(), two.unwrap().read().unwrap()), (BODY.to_vec(), other.to_vec()));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn offline_asks_nobody_and_counts() {
     let desk = Desk::with(Network { offline: true, ..network() }, &[]).await;
     assert!(matches!(desk.get_body().await.unwrap_err(), FetchError::Offline { .. }));

@@ -241,7 +241,7 @@ async fn an_estimate_counts_bytes_and_pulls_and_asks_nobody_when_offline() {
         ..room.second.clone()
     };
     let request = fetch::Request { max_rate: Some(10), ..fetch::Request::default() };
-    let estimate = estimate::run(&direct, &request).await.unwrap();
+    let estimate = estimate::run(&direct, &request, estimate::SAMPLE).await.unwrap();
     assert_eq!(estimate.docker_hub_pulls, 2, "calico's index and its manifest; layers and other registries are free");
     let lock = room.bench.read();
     let app =
@@ -256,14 +256,17 @@ async fn an_estimate_counts_bytes_and_pulls_and_asks_nobody_when_offline() {
     assert_eq!((estimate.bytes, estimate.seconds), (bytes, Some(bytes.div_ceil(10))));
     assert!(!estimate.measured);
     assert_eq!(room.bench.origin.seen().len(), 0);
-    let mirrored = estimate::run(&Context { offline: true, ..room.second.clone() }, &request).await.unwrap();
+    let mirrored =
+        estimate::run(&Context { offline: true, ..room.second.clone() }, &request, estimate::SAMPLE).await.unwrap();
     assert_eq!(mirrored.docker_hub_pulls, 0, "a mirror's pulls are not Docker Hub's");
 }
 
 #[tokio::test]
 async fn an_estimate_measures_the_line_with_layers_only() {
     let room = Room::new().await;
-    let estimate = estimate::run(&room.second, &fetch::Request::default()).await.unwrap();
+    // All of it comes before such a time is over, however slow the machine.
+    let sample = Duration::from_secs(600);
+    let estimate = estimate::run(&room.second, &fetch::Request::default(), sample).await.unwrap();
     assert!(estimate.measured && estimate.bytes_per_second.is_some_and(|rate| rate > 0), "{estimate:?}");
     let asked = room.bench.origin.seen();
     assert!(!asked.is_empty() && asked.iter().all(|seen| !seen.path.contains("/manifests/")), "{asked:?}");
@@ -279,7 +282,7 @@ async fn an_estimate_names_what_has_no_size_yet() {
     bench.save(&lock);
     let mirrors = bench.context.mirrors.iter().filter(|(from, _)| from != "docker.io").cloned().collect();
     let context = Context { offline: true, mirrors, ..bench.context.clone() };
-    let estimate = estimate::run(&context, &fetch::Request::default()).await.unwrap();
+    let estimate = estimate::run(&context, &fetch::Request::default(), estimate::SAMPLE).await.unwrap();
     assert_eq!(estimate.pending, ["image.calico", "app.backend"]);
     assert_eq!(estimate.docker_hub_pulls, 2, "the tag's document, and the one of the platform");
     assert_eq!((estimate.bytes_per_second, estimate.seconds), (None, None));
