@@ -118,7 +118,7 @@ async fn r4_missing_bytes_end_with_20_and_wrong_ones_with_21() {
         let bench = Bench::new().await;
         bench.lock().await.unwrap();
         fs_err::remove_dir_all(&bench.context.store).unwrap();
-        bench.origin.faults(MINIKUBE, &[fault.clone()]);
+        bench.origin.faults(MINIKUBE, std::slice::from_ref(&fault));
         let ran = bench.run(&["--json", "fetch", "--only", "minikube", "istio"], &[]).await;
         let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         assert_eq!((ran.exit, last["code"].as_str().unwrap()), (exit, code), "{fault:?}: {last}");

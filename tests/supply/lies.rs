@@ -319,8 +319,8 @@ async fn a_rate_is_kept_over_all_connections_together() {
     let other: &[u8] = &[b'x'; BODY.len()];
     desk.origin.serve("/files/other", other);
     let begun = Instant::now();
-    let (one, two) =
-        tokio::join!(desk.get_body(), desk.get_from(Descriptor::of(other).into(), &[desk.origin.url("/files/other")]));
+    let place = [desk.origin.url("/files/other")];
+    let (one, two) = tokio::join!(desk.get_body(), desk.get_from(Descriptor::of(other).into(), &place));
     assert_eq!((one.unwrap().read().unwrap(), two.unwrap().read().unwrap()), (BODY.to_vec(), other.to_vec()));
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }

@@ -1,6 +1,8 @@
 //! `--from`: places that have some of a lab, that have damaged bytes, or that are not there; and `--estimate`.
 
-use std::{collections::BTreeMap, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
+};
 
 use ztlab::{
     base::{Descriptor, Digest, Event, report::Recording},
