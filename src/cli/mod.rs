@@ -148,6 +148,7 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
             render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
         }
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
+        Verb::Sbom { app } => render::outcome("sbom", &verb::sbom::run(context, app.as_ref())?, json),
         Verb::Store { action } => store::dispatch(context, action, yes, json).await?,
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;

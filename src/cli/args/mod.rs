@@ -95,6 +95,12 @@ pub(super) enum Verb {
         #[arg(value_name = "NAME")]
         apps: Vec<String>,
     },
+    /// Print the bill of materials of the lab, or of one app's image, from the lock (CycloneDX 1.6)
+    Sbom {
+        /// Only this app's image and what it is made of
+        #[arg(value_name = "APP")]
+        app: Option<String>,
+    },
     /// Look after the store
     Store {
         #[command(subcommand)]

@@ -1,11 +1,11 @@
-//! `ztlab build` and `ztlab dev`.
+//! `ztlab build`, `ztlab dev`, `ztlab sbom`.
 
 use crate::{
     base::human_bytes,
     cli::render::{Render, table},
     verb::{
         build::{BuiltApp, Outcome, Standing},
-        dev,
+        dev, sbom,
     },
 };
 
@@ -30,5 +30,11 @@ impl Render for Outcome {
 impl Render for dev::Outcome {
     fn text(&self) -> String {
         self.shown.iter().map(dev::in_words).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Render for sbom::Outcome {
+    fn text(&self) -> String {
+        format!("{:#}", self.0)
     }
 }
