@@ -55,6 +55,11 @@ impl Origin {
         self.shared.bodies.lock().unwrap().insert(path.to_owned(), Bytes::from(body.into()));
     }
 
+    /// What is served at a path.
+    pub(crate) fn body(&self, path: &str) -> Vec<u8> {
+        self.shared.bodies.lock().unwrap()[path].to_vec()
+    }
+
     /// Waits so long before each piece of a body.
     pub(crate) fn pause(&self, pause: Duration) {
         *self.shared.pause.lock().unwrap() = pause;
