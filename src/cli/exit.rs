@@ -178,6 +178,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lock::conflict", 10, "The lock holds the conflict markers of a merge."),
     explain("lock::incomplete", 10, "Some entries of the lock have no digest yet: `ztlab fetch` completes them."),
     explain("lock::lacks", 10, "The lock has no entry that this verb needs."),
+    explain("lock::merge", 10, "Two sides of a merge ask for different things of one entry: a person has to decide."),
     explain("lock::platform", 10, "The lock is for other platforms than this machine."),
     explain(
         "lock::policy",
@@ -186,7 +187,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("lock::prober", 10, "The lock has no image that the probes can call from."),
     explain("lock::schema", 10, "The lock was written by a newer ztlab."),
-    explain("lock::side", 10, "One of two locks that are to be compared is no lock as ztlab writes it."),
+    explain("lock::side", 10, "One of the locks that are to be compared or merged is no lock as ztlab writes it."),
     explain("lock::source", 10, "A source file of an app cannot be read."),
     explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
     explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),

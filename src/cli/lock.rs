@@ -1,7 +1,7 @@
 //! From the arguments of `ztlab lock` to its verb, and its outcome to the terminal.
 
 use super::{
-    args::{DiffArguments, DiffFormat, LockAction, LockArguments},
+    args::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments},
     outcome, render,
 };
 use crate::verb::{Context, lock};
@@ -25,7 +25,32 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
         }
         Some(LockAction::Show { names }) => render::outcome("lock show", &lock::show(context, &names)?, json),
         Some(LockAction::Diff(arguments)) => diff(context, &arguments, json).await?,
+        Some(LockAction::Merge(arguments)) => match merge_request(&arguments) {
+            Some(request) => merge(&request, json).await?,
+            None => render::outcome("lock merge", &lock::install_driver(context).await?, json),
+        },
     }
+    Ok(())
+}
+
+/// The three files of `lock merge`; `None` for anything else.
+fn merge_request(arguments: &MergeArguments) -> Option<lock::MergeRequest> {
+    let (base, ours, theirs) = (arguments.base.clone()?, arguments.ours.clone()?, arguments.theirs.clone()?);
+    Some(lock::MergeRequest { base, ours, theirs, path: arguments.path.clone() })
+}
+
+/// The request of a merge driver. Git calls it in the repository's top folder, which need not be a lab, so it is
+/// answered before anybody looks for one.
+pub(super) fn driver_request(arguments: &LockArguments) -> Option<lock::MergeRequest> {
+    match &arguments.action {
+        Some(LockAction::Merge(arguments)) => merge_request(arguments),
+        _ => None,
+    }
+}
+
+pub(super) async fn merge(request: &lock::MergeRequest, json: bool) -> miette::Result<()> {
+    let environment = std::env::vars().collect();
+    render::outcome("lock merge", &lock::merge_files(&environment, request).await?, json);
     Ok(())
 }
 

@@ -81,12 +81,12 @@ async fn interrupted() {
 async fn run(arguments: Arguments) -> miette::Result<()> {
     let global = arguments.global;
     let json = global.json;
-    match arguments.verb {
+    match &arguments.verb {
         Verb::Explain { code } => return explain::print(code.as_deref(), json),
         Verb::Completions { shell } => {
             // Into memory first: clap_complete panics when the pipe is closed (`ztlab completions zsh | head`).
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "ztlab", &mut script);
+            clap_complete::generate(*shell, &mut Arguments::command(), "ztlab", &mut script);
             let _ = std::io::stdout().write_all(&script);
             return Ok(());
         }
@@ -101,6 +101,11 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
             let version = outcome::Version { version: env!("CARGO_PKG_VERSION"), platform };
             render::outcome("version", &version, json);
             return Ok(());
+        }
+        Verb::Lock(arguments) => {
+            if let Some(request) = lock::driver_request(arguments) {
+                return lock::merge(&request, json).await;
+            }
         }
         _ => {}
     }

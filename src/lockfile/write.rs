@@ -23,8 +23,10 @@ pub fn write(lock: &Lock) -> String {
     out.pair("host", &list(lock.host.iter().map(|platform| quoted(&platform.to_string()))));
     out.pair("node", &list(lock.node.iter().map(|platform| quoted(&platform.to_string()))));
     if !lock.version.is_empty() {
-        out.0.push_str("\n[version]\n");
+        // A blank line between two versions: git merges two bumps of neighbours only when a line between them stays.
+        out.0.push_str("\n[version]");
         for (name, version) in &lock.version {
+            out.0.push('\n');
             out.pair(&key(name), &quoted(version));
         }
     }

@@ -10,6 +10,7 @@
 //! | `diff` | what is different between two locks? [`Diff`] |
 //! | `alarm` | what of it must not be missed? [`Alarm`] |
 //! | `download` | what does it cost whoever has the old lab? [`Download`] |
+//! | [`merge`] | what do two sides make of one lock, and what is left to a person? |
 //! | `view` | an entry as those three see it: what was asked, from where, which bytes |
 
 mod address;
@@ -19,6 +20,7 @@ pub mod audit;
 mod diff;
 mod download;
 pub mod lint;
+pub mod merge;
 pub mod policy;
 mod view;
 

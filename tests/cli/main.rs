@@ -7,6 +7,7 @@ mod audits;
 mod home;
 mod locks;
 mod machines;
+mod merges;
 mod network;
 mod pages;
 mod people;

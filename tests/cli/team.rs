@@ -154,6 +154,11 @@ impl Team {
         self.home.write("lab/lock/ztlab.lock", &lockfile::write(lock));
     }
 
+    /// The lock's text in the working tree.
+    pub(crate) fn text(&self) -> String {
+        fs_err::read_to_string(self.home.path("lab/lock/ztlab.lock")).unwrap()
+    }
+
     /// A branch of `main` with a lock (and an intent) of its own.
     pub(crate) fn branch(&self, name: &str, intent: &str) {
         self.git(&["checkout", "-q", "-b", name, "main"]);

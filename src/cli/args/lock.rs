@@ -1,5 +1,7 @@
 //! `ztlab lock` and its subverbs.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -32,6 +34,8 @@ pub(in crate::cli) enum LockAction {
     Audit,
     /// Compare two locks for a review: what was bumped, what it costs to download, and what must not be missed
     Diff(DiffArguments),
+    /// Merge three locks by entry: git's merge driver for lock/ztlab.lock
+    Merge(MergeArguments),
 }
 
 #[derive(Debug, Args)]
@@ -55,4 +59,23 @@ pub(in crate::cli) enum DiffFormat {
     Text,
     Md,
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MergeArguments {
+    /// The common ancestor (%O)
+    #[arg(value_name = "BASE", required_unless_present = "install")]
+    pub(in crate::cli) base: Option<PathBuf>,
+    /// Our side; the result is written here (%A)
+    #[arg(value_name = "OURS", required_unless_present = "install")]
+    pub(in crate::cli) ours: Option<PathBuf>,
+    /// Their side (%B)
+    #[arg(value_name = "THEIRS", required_unless_present = "install")]
+    pub(in crate::cli) theirs: Option<PathBuf>,
+    /// The lock's path in the repository, for messages (%P)
+    #[arg(value_name = "PATH", default_value = "lock/ztlab.lock")]
+    pub(in crate::cli) path: String,
+    /// Set this clone of the repository up to merge its lock so
+    #[arg(long, conflicts_with_all = ["base", "ours", "theirs"])]
+    pub(in crate::cli) install: bool,
 }

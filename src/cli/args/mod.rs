@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments};
+pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments};
 pub(super) use store::StoreAction;
 
 /// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).

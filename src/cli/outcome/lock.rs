@@ -134,3 +134,27 @@ fn findings(findings: &[Finding]) -> Vec<String> {
     let below = std::iter::once(Vec::new()).chain(findings.iter().map(below));
     text.lines().map(str::to_owned).zip(below).flat_map(|(row, below)| std::iter::once(row).chain(below)).collect()
 }
+
+impl Render for lock::MergeOutcome {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{}: merged, lab {}", self.path, self.lab_id.short())];
+        let open = |app: &String| {
+            format!("  {app}: both sides changed what it is made of; `ztlab lock` and `ztlab fetch` complete it")
+        };
+        lines.extend(self.reopened.iter().map(open));
+        lines.join("\n")
+    }
+}
+
+impl Render for lock::InstallOutcome {
+    fn text(&self) -> String {
+        let done = format!("this clone merges locks by entry: {} = {}", self.key, self.command);
+        if self.attribute {
+            return done;
+        }
+        let missing = "lock/ztlab.lock is not given to it yet; in the lab's folder, once for all:";
+        format!(
+            "{done}\n{missing}\n  echo 'lock/ztlab.lock merge=ztlab-lock' >> .gitattributes && git add .gitattributes"
+        )
+    }
+}

@@ -1,6 +1,10 @@
 //! Git as a program: what a commit's lock says. Reads only, and reads the lab's repository only.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use miette::Diagnostic;
 
@@ -54,13 +58,30 @@ impl Git {
     /// Of the environment it sees nothing that begins with `GIT_`: a hook or a rebase sets variables that lead to
     /// another repository. It may not talk to anybody: in a partial clone it would download what it lacks.
     pub(super) fn new(context: &Context) -> Self {
-        let variables = context.environment.clone().into_iter().filter(|(name, _)| !name.starts_with("GIT_"));
+        Self::at(context.lab.clone(), &context.environment)
+    }
+
+    fn at(lab: PathBuf, environment: &BTreeMap<String, String>) -> Self {
+        let variables = environment.clone().into_iter().filter(|(name, _)| !name.starts_with("GIT_"));
         let environment = Environment::scrubbed(variables)
             .with("LC_ALL", "C")
             .with("GIT_ALLOW_PROTOCOL", "none")
             .with("GIT_TERMINAL_PROMPT", "0")
             .with("GIT_OPTIONAL_LOCKS", "0");
-        Self { lab: context.lab.clone(), environment }
+        Self { lab, environment }
+    }
+
+    /// Merges three files line by line into the middle one, as git does where no driver is configured.
+    pub(super) async fn merge_lines(
+        environment: &BTreeMap<String, String>,
+        [base, ours, theirs]: [&Path; 3],
+    ) -> Result<(), GitError> {
+        let files = [ours, base, theirs].map(|file| file.display().to_string());
+        let labels = ["-L", "ours", "-L", "base", "-L", "theirs", "--"];
+        let child = Self::at(PathBuf::from("."), environment).child(["merge-file"]).arguments(labels).arguments(files);
+        // It ends with the number of conflicts, up to 127 (git-merge-file(1)).
+        (1..=127).fold(child, Child::accept).run().await?;
+        Ok(())
     }
 
     /// The commit that a word means; `None` when it means none.
@@ -82,6 +103,18 @@ impl Git {
         let Some(object) = entry.split_whitespace().nth(2) else { return Ok(None) };
         // cat-file gives the bytes as they were committed; `git show` would run the repository's filters.
         Ok(Some(self.child(["cat-file", "blob", object]).run().await?.text()))
+    }
+
+    /// Sets a value in the configuration of this clone.
+    pub(super) async fn configure(&self, key: &str, value: &str) -> Result<(), GitError> {
+        self.answer(["config", "--local", key, value]).await.map(|_| ())
+    }
+
+    /// The merge driver that the attributes of this lab give its lock.
+    pub(super) async fn merge_attribute(&self) -> Result<Option<String>, GitError> {
+        let answer = self.answer(["check-attr", "merge", "--", LOCK]).await?;
+        // `lock/ztlab.lock: merge: ztlab-lock`
+        Ok(answer.and_then(|line| line.rsplit(": ").next().map(str::to_owned)))
     }
 
     async fn answer<'text>(&self, arguments: impl IntoIterator<Item = &'text str>) -> Result<Option<String>, GitError> {

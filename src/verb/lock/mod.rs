@@ -6,6 +6,7 @@ mod dates;
 mod diff;
 mod git;
 mod lint;
+mod merge;
 mod show;
 mod yaml;
 
@@ -28,6 +29,7 @@ pub use check::{CheckOutcome, Stale, check};
 pub use diff::{DiffError, DiffOutcome, diff, refuse_alarms};
 pub use git::GitError;
 pub use lint::{LintOutcome, PolicyBroken, lint, policy};
+pub use merge::{InstallOutcome, MergeError, MergeOutcome, MergeRequest, install_driver, merge_files};
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
 
 use super::{
