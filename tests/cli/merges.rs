@@ -7,6 +7,9 @@ use crate::{
     team::{INTENT, Team, lock_of},
 };
 
+/// What somebody does to the intent.
+type Edit<'edit> = &'edit dyn Fn(&str) -> String;
+
 /// Names the driver, as the project's own file does. Without configuration git merges such files line by line.
 const ATTRIBUTES: &str = "lock/ztlab.lock merge=ztlab-lock\n";
 
@@ -21,7 +24,8 @@ fn with_driver() -> Team {
     let team = team();
     let ran = team.run(&["lock", "merge", "--install"]);
     assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.stdout, @"this clone merges locks by entry: merge.ztlab-lock.driver = ztlab lock merge %O %A %B %P");
+    let done = "this clone merges locks by entry: merge.ztlab-lock.driver = ztlab lock merge %O %A %B %P\n";
+    assert_eq!(ran.stdout, done);
     team
 }
 
@@ -66,8 +70,7 @@ fn plain_git_merges_bumps_of_neighbouring_entries() {
     let istio = |intent: &str| intent.replace("1.20.0", "1.21.0");
     let nginx = |intent: &str| intent.replace("nginx:1.30", "nginx:1.31");
     let pause = |intent: &str| intent.replace("pause:3.9", "pause:3.10");
-    let pairs: [(&dyn Fn(&str) -> String, &dyn Fn(&str) -> String); 3] =
-        [(&calico, &istio), (&calico, &nginx), (&nginx, &pause)];
+    let pairs: [(Edit, Edit); 3] = [(&calico, &istio), (&calico, &nginx), (&nginx, &pause)];
     for (one, two) in pairs {
         let team = team();
         branches(&team, &one(INTENT), &two(INTENT));
@@ -125,7 +128,7 @@ fn two_versions_of_one_entry_are_left_to_a_person_and_nothing_else_is() {
     let ran = merge(&team);
     assert_eq!(ran.exit, 1);
     let told: Vec<&str> = ran.stderr.lines().collect();
-    assert_eq!(told[0], "error: lock/ztlab.lock: 1 entry need a decision");
+    assert_eq!(told[0], "error: lock/ztlab.lock: 1 entry needs a decision");
     assert_eq!(told[1], "  image.nginx: ours docker.io/library/nginx:1.32, theirs docker.io/library/nginx:1.31");
     let text = team.text();
     assert_eq!(text.matches("<<<<<<<").count(), 1);

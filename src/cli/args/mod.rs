@@ -1,5 +1,7 @@
 //! The command line as types. Help texts are imperative and end without a full stop.
 
+#[cfg(test)]
+mod documented;
 mod lock;
 mod store;
 

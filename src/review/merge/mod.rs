@@ -191,10 +191,12 @@ impl Sides<'_> {
                     entry.platforms = platforms;
                 }
                 (Some(one), None) | (None, Some(one)) => entry.platforms = one,
-                (None, None) if [ours, theirs].into_iter().flatten().any(|side| !side.platforms.is_empty()) => {
-                    reopened.push(artifact(&key));
-                }
                 (None, None) => {}
+            }
+            // A side that gave its image up itself knows that it is open.
+            let made = |side: &AppEntry| !side.platforms.is_empty() && base.is_none_or(|base| base != side);
+            if entry.platforms.is_empty() && [ours, theirs].into_iter().flatten().any(made) {
+                reopened.push(artifact(&key));
             }
             merged.app.insert(name, entry);
         }

@@ -52,7 +52,7 @@ pub struct MergeOutcome {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum MergeError {
     /// Both sides changed something differently.
-    #[error("{path}: {} need a decision\n{}", counted(.conflicts), listed(.conflicts))]
+    #[error("{path}: {} a decision\n{}", counted(.conflicts), listed(.conflicts))]
     #[diagnostic(
         code(lock::merge),
         help(
@@ -104,7 +104,7 @@ pub enum MergeError {
 }
 
 fn counted(conflicts: &[Conflict]) -> String {
-    if conflicts.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", conflicts.len()) }
+    if conflicts.len() == 1 { "1 entry needs".to_owned() } else { format!("{} entries need", conflicts.len()) }
 }
 
 fn listed(conflicts: &[Conflict]) -> String {
