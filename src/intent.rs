@@ -4,6 +4,8 @@
 //! names them in braces. `{name}` is a key of `[version]`; `{os}` and `{arch}` are the platform's
 //! words. Any subset of the tables is a valid lab. Pure: text in, value out.
 
+pub mod compatibility;
+
 use std::collections::BTreeMap;
 
 use miette::{NamedSource, SourceSpan};
