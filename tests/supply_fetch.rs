@@ -16,5 +16,7 @@ mod proxies;
 mod raw;
 #[path = "supply/registry.rs"]
 mod registry;
+#[path = "supply/relock.rs"]
+mod relock;
 #[path = "supply/sources.rs"]
 mod sources;

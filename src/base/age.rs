@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+/// Tools that want the same bytes every day write a day of 1970 or 1980 (the first that zip files know), or the year 1:
+/// a date before 1990-01-01 is no date. Seconds since 1970.
+pub const NO_DATE_BEFORE: i64 = 631_152_000;
+
 /// A length of time as people write it in a policy or on the command line: hours, days or weeks, as `36h`, `7d`, `2w`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

@@ -55,6 +55,15 @@ pub enum Event {
         /// Whether another attempt follows.
         retrying: bool,
     },
+    /// An entry of the lock was looked up, well or not.
+    EntryResolved {
+        /// `image.calico-node`
+        artifact: String,
+        /// How many of this run's entries are done, this one included.
+        done: usize,
+        /// How many there are to look up.
+        total: usize,
+    },
     /// A step of an install begins.
     StepStarted {
         /// The step's name, as `--from` and `--until` take it.

@@ -144,6 +144,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "An app's image came out different from the lock though its sources and parts are the locked ones.",
     ),
     explain(
+        "integrity::checksum",
+        21,
+        "Upstream's own checksum file gives another SHA-256 than the file or the lock has. Nothing was kept of it.",
+    ),
+    explain(
         "integrity::damaged",
         21,
         "Bytes in the store changed since they were verified: a failing disk, or somebody edited them. Nothing was installed.",
@@ -155,6 +160,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "At least one artifact came with other bytes than the lock says. They were not kept.",
     ),
     explain("integrity::gone", 21, "A blob vanished from the store while it was in use."),
+    explain(
+        "integrity::lock",
+        21,
+        "An entry could not be locked because bytes are not what upstream's checksum or the lock says. The other entries are locked.",
+    ),
     explain("integrity::member", 21, "A member of an archive has another SHA-256 than the lock says."),
     explain("integrity::store", 21, "The store holds damaged or missing blobs."),
     explain("integrity::too_long", 21, "A server sent more bytes than the lock says; the rest was not read."),
@@ -166,6 +176,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lab::text", 2, "A locked manifest is not text."),
     explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
     explain(
+        "lock::age",
+        11,
+        "Something was published more recently than --min-age or the policy allows, or does not say when. The lock is untouched.",
+    ),
+    explain(
         "lock::audit",
         11,
         "Something will be asked for that is not locked, or something is locked that nobody asks for, or nobody knows what a version asks for. The table says which.",
@@ -176,6 +191,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "The lock was edited by hand or by a merge: it is not in the one form that ztlab writes.",
     ),
     explain("lock::conflict", 10, "The lock holds the conflict markers of a merge."),
+    explain(
+        "lock::incompatible",
+        11,
+        "Versions in the intent are known not to work together. The message has the reason and who says so.",
+    ),
     explain("lock::incomplete", 10, "Some entries of the lock have no digest yet: `ztlab fetch` completes them."),
     explain("lock::lacks", 10, "The lock has no entry that this verb needs."),
     explain("lock::merge", 10, "Two sides of a merge ask for different things of one entry: a person has to decide."),
@@ -192,6 +212,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
     explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),
     explain("lock::unreadable", 10, "The lock cannot be read."),
+    explain(
+        "lock::unresolved",
+        20,
+        "Some entries could not be resolved. They keep what was locked; the others are up to date.",
+    ),
     explain(
         "lock::unseen",
         20,
@@ -241,11 +266,21 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("proof::prober", 40, "The pods that the probes call from cannot be made."),
     explain("proof::prober_start", 40, "The pods that the probes call from do not start."),
     explain("proof::unknown_probe", 2, "There is no probe of this name."),
+    explain(
+        "resolve::age_unknown",
+        11,
+        "A minimum age was asked for, and upstream does not say when this was published: --allow-unknown-age takes it.",
+    ),
     explain("resolve::archive", 20, "The archive that a member is wanted from cannot be read."),
+    explain("resolve::checksum", 20, "The checksum file that the intent names has no SHA-256 for this file."),
     explain("resolve::document", 20, "A registry's document is no image index or manifest."),
+    explain("resolve::index", 20, "The package index answered with something that is no page of a project."),
     explain("resolve::member", 20, "An archive has no such member."),
     explain("resolve::platform", 20, "An image exists, but not for the platform that the lab needs."),
+    explain("resolve::python", 20, "A wheel declares that it is for other versions of Python than the lab's."),
+    explain("resolve::too_young", 11, "This was published more recently than the minimum age allows."),
     explain("resolve::wheel", 20, "The package index has no wheel of this version for the platform."),
+    explain("resolve::yanked", 20, "The authors of a Python package withdrew the file that the lab asks for."),
     explain(
         "store::full",
         20,
@@ -277,8 +312,8 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "--from takes a folder, a tar of images, the address of another store, `docker` or `minikube`, and there is nothing of the name that was given.",
     ),
     explain("usage::io", 2, "The working folder cannot be read."),
-    explain("usage::lab", 2, "There is no lab in this folder or above it."),
     explain("usage::known_lab", 2, "The store knows no such lab. `ztlab store du` lists those it knows."),
+    explain("usage::lab", 2, "There is no lab in this folder or above it."),
     explain("usage::merge_base", 2, "Two revisions have no commit in common, so there is no `A...B` between them."),
     explain(
         "usage::mirror",

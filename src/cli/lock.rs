@@ -10,7 +10,8 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
     match arguments.action {
         None if arguments.check => render::outcome("lock --check", &lock::check(context)?, json),
         None => {
-            let request = lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run };
+            let age = lock::age_limit(context, arguments.min_age, arguments.allow_unknown_age)?;
+            let request = lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run, age };
             render::outcome("lock", &lock::run(context, &request).await?, json);
         }
         Some(LockAction::Audit) => {

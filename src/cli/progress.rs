@@ -30,6 +30,9 @@ const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {decimal_bytes:>10} of {decima
 /// One transfer without a known length.
 const OPEN_TRANSFER: &str = "  {msg:36!} {spinner} {decimal_bytes:>10}";
 
+/// The entries of a lock that are looked up.
+const ENTRIES: &str = "{bar:30.green} {pos} of {len} entries  {msg}";
+
 /// What the user wants to see of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
@@ -67,6 +70,7 @@ struct State {
     planned: usize,
     spoke: Option<Instant>,
     sum: Option<ProgressBar>,
+    entries: Option<ProgressBar>,
     step: Option<ProgressBar>,
     waiting: String,
 }
@@ -178,6 +182,7 @@ impl Progress {
                     self.transfer_ended(state, *id, false);
                 }
             }
+            Event::EntryResolved { artifact, done, total } => self.entry_resolved(state, artifact, *done, *total),
             Event::StepStarted { step, title } => self.step_started(state, step, title),
             Event::StepWaiting { step, on } => self.step_waiting(state, step, on),
             Event::StepFinished { step, changed, detail, seconds } => {
@@ -269,6 +274,25 @@ impl Progress {
                 sum.finish_and_clear();
             }
             *state = State { step: state.step.take(), ..State::default() };
+        }
+    }
+
+    fn entry_resolved(&self, state: &mut State, artifact: &str, done: usize, total: usize) {
+        if self.style == Style::Bars {
+            let bar = state.entries.get_or_insert_with(|| {
+                let bar = self.bars.insert(0, ProgressBar::new(total as u64));
+                bar.set_style(bar_style(ENTRIES));
+                bar
+            });
+            bar.set_position(done as u64);
+            bar.set_message(artifact.to_owned());
+            if done == total {
+                bar.finish_and_clear();
+                state.entries = None;
+            }
+        } else if state.spoke.get_or_insert_with(Instant::now).elapsed() >= PLAIN_INTERVAL {
+            state.spoke = Some(Instant::now());
+            self.line(&format!("{done} of {total} entries resolved, the last one {artifact}"));
         }
     }
 

@@ -11,6 +11,7 @@
 //!   └─ local, saved, docker, remote   a folder, a tar of images, Docker, a web server
 //! token, credentials   what a registry wants to see, and where it is kept
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
+//! published  when a file was last changed, as its server says
 //! ```
 //!
 //! What always holds: no request leaves when the client is offline; credentials go to the host that asked for
@@ -27,6 +28,7 @@ mod from;
 mod local;
 mod members;
 mod proxy;
+mod published;
 mod remote;
 mod retry;
 mod saved;

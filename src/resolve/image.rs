@@ -3,19 +3,16 @@
 //! Documents are digested and stored as the bytes that came, never re-serialised: a re-written manifest has
 //! another digest. Both families of media types are read, OCI's and Docker's.
 
-use oci_spec::{
-    distribution::Reference,
-    image::{ImageConfiguration, ImageIndex, ImageManifest},
-};
+use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
 use serde_json::Value;
 
 use crate::{
-    base::{Descriptor, Digest, Expected, Platform},
+    base::{Descriptor, Digest, Expected, Platform, reference::tag_of},
     fetch::Wanted,
     lockfile::{ImageEntry, ImagePin},
 };
 
-use super::{ResolveError, Room, file::check};
+use super::{ResolveError, Room, age, file::check};
 
 /// Either kind of what a tag may name.
 enum Top {
@@ -24,36 +21,44 @@ enum Top {
 }
 
 impl Room<'_> {
-    pub(super) async fn image(self, mut entry: ImageEntry, node: &[Platform]) -> Result<ImageEntry, ResolveError> {
+    pub(super) async fn image(
+        self,
+        name: &str,
+        mut entry: ImageEntry,
+        node: &[Platform],
+    ) -> Result<ImageEntry, ResolveError> {
         let want = entry.want.clone();
+        let before = self.before.and_then(|lock| lock.image.get(name)).filter(|before| before.want == want);
         let known = entry.index.unwrap_or(Expected::NOTHING);
         // A known digest is what was published; the tag may have moved since.
-        let name = match known.digest {
+        let asked_for = match known.digest {
             Some(digest) => digest.to_string(),
-            None => tag_of(&want)?,
+            None => tag(&want)?,
         };
-        let (top, bytes) = self.document(&want, &name, known).await?;
+        let (top, bytes) = self.document(&want, &asked_for, known).await?;
         match parse_top(&want, &bytes)? {
             Top::Index(index) => {
+                // The same list has the same images: nothing below it needs to be asked again.
+                let same = before.filter(|before| before.index.and_then(|index| index.complete()) == Some(top));
                 for platform in
                     node.iter().filter(|platform| !entry.platforms.contains_key(platform)).copied().collect::<Vec<_>>()
                 {
-                    let child = child_of(&want, &index, platform)?;
-                    let hint = entry.hints.get(&platform).copied().unwrap_or(Expected::NOTHING);
-                    check(format!("{want} for {platform}"), hint, child)?;
-                    let (_, bytes) = self.document(&want, &child.digest.to_string(), child.into()).await?;
-                    let manifest = parse(&want, &bytes)?;
-                    entry.platforms.insert(platform, pin(&want, child, &manifest)?);
-                    entry.hints.remove(&platform);
+                    let hint = entry.hints.remove(&platform).unwrap_or(Expected::NOTHING);
+                    let pin = match same.and_then(|before| before.platforms.get(&platform)) {
+                        Some(pin) => pin.clone(),
+                        None => self.child(&want, &index, platform, hint).await?,
+                    };
+                    entry.platforms.insert(platform, pin);
                 }
                 entry.index = Some(top.into());
             }
             Top::Manifest(manifest) => {
                 let pin = pin(&want, top, &manifest)?;
-                let made_for = self.made_for(&want, &pin).await?;
+                let config = self.config(&want, &pin).await?;
                 for platform in node {
-                    if made_for != format!("{}/{}", platform.os(), platform.architecture()) {
-                        let present = vec![made_for];
+                    let variant = config.variant().as_deref();
+                    if !fits(*platform, &config.os().to_string(), &config.architecture().to_string(), variant) {
+                        let present = vec![told(config.os(), config.architecture(), variant)];
                         return Err(ResolveError::Platform { reference: want, platform: *platform, present });
                     }
                     let hint = entry.hints.remove(platform).unwrap_or(Expected::NOTHING);
@@ -63,7 +68,22 @@ impl Room<'_> {
                 entry.index = None;
             }
         }
+        self.judge_image(name, &entry, before).await?;
         Ok(entry)
+    }
+
+    /// The image that an index has for a platform.
+    async fn child(
+        self,
+        want: &str,
+        index: &ImageIndex,
+        platform: Platform,
+        hint: Expected,
+    ) -> Result<ImagePin, ResolveError> {
+        let child = child_of(want, index, platform)?;
+        check(format!("{want} for {platform}"), hint, child)?;
+        let (_, bytes) = self.document(want, &child.digest.to_string(), child.into()).await?;
+        pin(want, child, &parse(want, &bytes)?)
     }
 
     /// An index or manifest, from the store when it is there.
@@ -79,20 +99,36 @@ impl Room<'_> {
         Ok((found, bytes))
     }
 
-    /// A single manifest does not say its platform; its config does.
-    async fn made_for(self, want: &str, pin: &ImagePin) -> Result<String, ResolveError> {
+    /// An image's config: it says the platform where no index does, and when the image was made.
+    async fn config(self, want: &str, pin: &ImagePin) -> Result<ImageConfiguration, ResolveError> {
         let locations = self.client.blob_locations(want, &pin.config.digest.to_string())?;
         let wanted = Wanted { expected: pin.config.into(), label: format!("{want} config") };
         let stored = self.client.blob(self.store, &wanted, &locations).await?;
-        let config: ImageConfiguration = parse(want, &stored.read()?)?;
-        Ok(format!("{}/{}", config.os(), config.architecture()))
+        parse(want, &stored.read()?)
+    }
+
+    /// Refuses an image that was made too recently. What the lock had before is not judged again.
+    async fn judge_image(
+        self,
+        name: &str,
+        entry: &ImageEntry,
+        before: Option<&ImageEntry>,
+    ) -> Result<(), ResolveError> {
+        let Some(limit) = self.age else { return Ok(()) };
+        for (platform, pin) in &entry.platforms {
+            if before.and_then(|before| before.platforms.get(platform)) != Some(pin) {
+                let config = self.config(&entry.want, pin).await?;
+                let made = age::created(config.created().as_deref());
+                limit.judge(&format!("image.{name} {platform}"), made, self.now)?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn tag_of(want: &str) -> Result<String, ResolveError> {
-    let problem = |problem: &str| ResolveError::Document { name: want.to_owned(), problem: problem.to_owned() };
-    let reference: Reference = want.parse().map_err(|_| problem("it is no image reference"))?;
-    reference.tag().map(str::to_owned).ok_or_else(|| problem("it has no tag"))
+fn tag(want: &str) -> Result<String, ResolveError> {
+    let problem = || ResolveError::Document { name: want.to_owned(), problem: "it has no tag".to_owned() };
+    tag_of(want).map(str::to_owned).ok_or_else(problem)
 }
 
 fn parse_top(want: &str, bytes: &[u8]) -> Result<Top, ResolveError> {
@@ -118,7 +154,8 @@ fn parse<T: serde::de::DeserializeOwned>(want: &str, bytes: &[u8]) -> Result<T, 
 fn child_of(want: &str, index: &ImageIndex, platform: Platform) -> Result<Descriptor, ResolveError> {
     let of_platform = |entry: &&oci_spec::image::Descriptor| {
         entry.platform().as_ref().is_some_and(|found| {
-            found.os().to_string() == platform.os() && found.architecture().to_string() == platform.architecture()
+            let (os, architecture) = (found.os().to_string(), found.architecture().to_string());
+            fits(platform, &os, &architecture, found.variant().as_deref())
         })
     };
     match index.manifests().iter().find(of_platform) {
@@ -127,14 +164,30 @@ fn child_of(want: &str, index: &ImageIndex, platform: Platform) -> Result<Descri
     }
 }
 
+/// Whether an image runs on every machine of a platform. A variant narrows an architecture: `arm64/v8` is all of it,
+/// `amd64/v3` or `arm64/v9` are newer processors only.
+fn fits(platform: Platform, os: &str, architecture: &str, variant: Option<&str>) -> bool {
+    let baseline = match platform {
+        Platform::LinuxAmd64 => "v1",
+        Platform::DarwinArm64 | Platform::LinuxArm64 => "v8",
+    };
+    os == platform.os()
+        && architecture == platform.architecture()
+        && variant.is_none_or(|variant| variant.is_empty() || variant == baseline)
+}
+
 /// What the index offers, for a message. Attestations call themselves `unknown/unknown`.
 fn platforms(index: &ImageIndex) -> Vec<String> {
     let named = index.manifests().iter().filter_map(|entry| {
         let platform = entry.platform().as_ref()?;
-        let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-        Some(format!("{}/{}{variant}", platform.os(), platform.architecture()))
+        Some(told(platform.os(), platform.architecture(), platform.variant().as_deref()))
     });
     named.filter(|platform| platform != "unknown/unknown").collect()
+}
+
+fn told(os: &impl std::fmt::Display, architecture: &impl std::fmt::Display, variant: Option<&str>) -> String {
+    let variant = variant.filter(|variant| !variant.is_empty()).map(|variant| format!("/{variant}"));
+    format!("{os}/{architecture}{}", variant.unwrap_or_default())
 }
 
 fn pin(want: &str, manifest: Descriptor, document: &ImageManifest) -> Result<ImagePin, ResolveError> {

@@ -5,114 +5,46 @@
 //! by what a server says now. Bytes that had to be read (files, manifests) stay in the store, so that the
 //! fetch which follows need not bring them again.
 
+mod age;
+mod asked;
+mod checksum;
+mod error;
 mod file;
 mod image;
+mod page;
 mod source;
 mod wheel;
 
 use futures::{StreamExt, stream};
 
+use jiff::Timestamp;
+
 use crate::{
-    base::{Descriptor, Expected, Platform},
-    fetch::{Client, FetchError},
+    base::{Event, Platform},
+    fetch::{Client, Document},
     lockfile::{FileEntry, ImageEntry, Lock, ManifestEntry, ToolEntry, WheelEntry},
     plan::is_selected,
-    store::{ArchiveError, Store, StoreError},
+    store::Store,
 };
 
+use asked::Asked;
+
+pub use age::AgeLimit;
+pub use error::ResolveError;
 pub use source::{SourceError, SourceFile, Sources, read_sources, source_digest, source_digests};
 
 /// Entries resolved at a time; the client's limit per host still holds.
 const JOBS: usize = 8;
 
-/// Why an entry could not be resolved.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ResolveError {
-    /// From the network.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Fetch(#[from] FetchError),
-    /// From an archive.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Archive(#[from] ArchiveError),
-    /// From the store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// The image is not made for this node.
-    #[error("{reference} has no image for {platform}; it has {}", if .present.is_empty() { "none at all".to_owned() } else { .present.join(", ") })]
-    #[diagnostic(
-        code(resolve::platform),
-        help("choose a tag that is published for this platform, or change `node` in lock/ztlab.toml")
-    )]
-    Platform {
-        /// The image.
-        reference: String,
-        /// What was looked for.
-        platform: Platform,
-        /// What there is.
-        present: Vec<String>,
-    },
-    /// The registry's answer is not what a registry answers.
-    #[error("the registry's answer for {name} is no image document: {problem}")]
-    #[diagnostic(
-        code(resolve::document),
-        help("look at the reference in lock/ztlab.toml, and whether a mirror stands in between")
-    )]
-    Document {
-        /// Reference or digest.
-        name: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// Upstream has other bytes than the lock expects.
-    #[error("{what} is not what the lock expects: {}, found {} with {} bytes", told(.expected), .found.digest, .found.size)]
-    #[diagnostic(
-        code(integrity::digest),
-        help("upstream changed what it had published: find out why before you accept it with `ztlab lock --upgrade`")
-    )]
-    Differs {
-        /// Which bytes.
-        what: String,
-        /// What the lock knows.
-        expected: Expected,
-        /// What upstream has.
-        found: Descriptor,
-    },
-    /// No file of the package fits.
-    #[error("{want}: no wheel fits {platform}; the index has {}", if .present.is_empty() { "no wheel of that version".to_owned() } else { .present.join(", ") })]
-    #[diagnostic(
-        code(resolve::wheel),
-        help("choose a version with a wheel for this platform in lock/ztlab.toml: nothing is compiled here")
-    )]
-    Wheel {
-        /// The request.
-        want: String,
-        /// The platform.
-        platform: Platform,
-        /// Files of that version.
-        present: Vec<String>,
-    },
-}
-
-impl ResolveError {
-    /// Whether bytes came that are not the expected ones: exit code 21 instead of 20.
-    pub fn is_integrity(&self) -> bool {
-        match self {
-            Self::Differs { .. } => true,
-            Self::Fetch(error) => error.is_integrity(),
-            Self::Archive(ArchiveError::NotAFile { .. }) => true,
-            _ => false,
-        }
-    }
-}
-
-fn told(expected: &Expected) -> String {
-    let digest = expected.digest.map(|digest| digest.to_string());
-    let size = expected.size.map(|size| format!("{size} bytes"));
-    let parts: Vec<String> = digest.into_iter().chain(size).collect();
-    format!("expected {}", parts.join(" with "))
+/// What is to be resolved, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Question<'a> {
+    /// Only entries of these names; empty means all.
+    pub only: &'a [String],
+    /// The lock as it was. What upstream still says the same about keeps its pins without another look at the bytes.
+    pub before: Option<&'a Lock>,
+    /// Refuse what was published more recently. What `before` has already is not judged again.
+    pub age: Option<&'a AgeLimit>,
 }
 
 /// An entry that stays pending, and why.
@@ -133,25 +65,32 @@ enum Update {
     Wheel(String, WheelEntry),
 }
 
-/// Completes every pending entry that upstream can complete, concurrently. Complete entries cost nothing.
-/// `only` limits it to entries of these names (empty: all of them).
+/// Completes every pending entry that upstream can complete, concurrently. Complete entries cost nothing, and every
+/// address is asked once, whoever wants it.
 ///
 /// Apps are not upstream's: their images are built (see `verb::fetch`).
-pub async fn resolve(client: &Client, store: &Store, lock: &mut Lock, only: &[String]) -> Vec<Unresolved> {
-    let room = Room { client, store };
+pub async fn resolve(client: &Client, store: &Store, lock: &mut Lock, question: Question<'_>) -> Vec<Unresolved> {
+    let (asked, now) = (Asked::default(), Timestamp::now());
+    let Question { before, age, only } = question;
+    let room = Room { client, store, asked: &asked, before, age, now };
     let pending = lock.pending().into_iter().filter(|(name, _)| is_selected(name, only));
     let tasks: Vec<(String, Task)> = pending.filter_map(|(name, _)| task(lock, &name)).collect();
     let node = lock.node.clone();
+    let total = tasks.len();
     let results: Vec<_> = stream::iter(tasks)
         .map(|(artifact, task)| {
             let node = &node;
             async move { (artifact, room.run(task, node).await) }
         })
         .buffer_unordered(JOBS)
+        .enumerate()
+        .inspect(|(index, (artifact, _))| {
+            client.reporter().report(Event::EntryResolved { artifact: artifact.clone(), done: index + 1, total });
+        })
         .collect()
         .await;
     let mut unresolved = Vec::new();
-    for (artifact, result) in results {
+    for (_, (artifact, result)) in results {
         match result {
             Ok(update) => apply(lock, update),
             Err(error) => unresolved.push(Unresolved { artifact, error }),
@@ -193,6 +132,10 @@ fn apply(lock: &mut Lock, update: Update) {
 struct Room<'a> {
     client: &'a Client,
     store: &'a Store,
+    asked: &'a Asked,
+    before: Option<&'a Lock>,
+    age: Option<&'a AgeLimit>,
+    now: Timestamp,
 }
 
 impl Room<'_> {
@@ -206,20 +149,29 @@ impl Room<'_> {
                 let entry = self.file(&name, entry).await?;
                 Update::File(name, entry)
             }
-            Update::Manifest(name, mut entry) => {
-                let label = format!("manifest.{name}");
-                let found = self.download(&entry.want, entry.expected(), label).await?;
-                (entry.digest, entry.size) = (Some(found.digest), Some(found.size));
+            Update::Manifest(name, entry) => {
+                let entry = self.manifest(&name, entry).await?;
                 Update::Manifest(name, entry)
             }
             Update::Image(name, entry) => {
-                let entry = self.image(entry, node).await?;
+                let entry = self.image(&name, entry, node).await?;
                 Update::Image(name, entry)
             }
             Update::Wheel(name, entry) => {
-                let entry = self.wheel(entry, node).await?;
+                let entry = self.wheel(&name, entry, node).await?;
                 Update::Wheel(name, entry)
             }
         })
+    }
+
+    /// A small document, asked for once in a run.
+    async fn asked_document(self, address: &str, accept: Option<&'static str>) -> Result<Document, ResolveError> {
+        let mut locations = self.client.file_locations(address)?;
+        if let Some(accept) = accept {
+            locations = locations.into_iter().map(|location| location.accepting(accept)).collect();
+        }
+        let place = self.asked.document(address);
+        let document = place.get_or_try_init(|| self.client.document(&locations)).await?;
+        Ok(document.clone())
     }
 }

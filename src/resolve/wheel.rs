@@ -4,7 +4,7 @@
 //! PyPI answers in JSON (PEP 691), with sizes. Many mirrors know only the older HTML page (PEP 503): it has
 //! the digests too, and where the size is not told the file is read once.
 
-use serde::Deserialize;
+use pep440_rs::{Version, VersionSpecifiers};
 use url::Url;
 
 use crate::{
@@ -15,58 +15,42 @@ use crate::{
     lockfile::{Download, WheelEntry},
 };
 
-use super::{ResolveError, Room, file::check};
+use super::{
+    ResolveError, Room,
+    file::check,
+    page::{self, PageFile},
+};
 
 /// The package index. Mirrors are applied to it like to any address.
 const INDEX: &str = "https://pypi.org/simple/";
 /// JSON where the server can, HTML where it cannot (PEP 691, "Content-Types").
 const PAGE_TYPES: &str = "application/vnd.pypi.simple.v1+json, text/html; q=0.1";
 
-#[derive(Deserialize)]
-struct Page {
-    files: Vec<PageFile>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct PageFile {
-    filename: String,
-    url: String,
-    #[serde(default)]
-    hashes: Hashes,
-    size: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-struct Hashes {
-    sha256: Option<String>,
-}
-
 impl Room<'_> {
-    pub(super) async fn wheel(self, mut entry: WheelEntry, node: &[Platform]) -> Result<WheelEntry, ResolveError> {
-        let document = |problem: String| ResolveError::Document { name: entry.want.clone(), problem };
+    pub(super) async fn wheel(
+        self,
+        name: &str,
+        mut entry: WheelEntry,
+        node: &[Platform],
+    ) -> Result<WheelEntry, ResolveError> {
+        let document = |problem: String| ResolveError::Page { name: entry.want.clone(), problem };
         let request = entry.request().ok_or_else(|| document("expected `NAME==VERSION python X.Y`".to_owned()))?;
-        let page = format!("{INDEX}{}/", normalized_project(request.name));
-        let locations: Vec<_> =
-            self.client.file_locations(&page)?.into_iter().map(|location| location.accepting(PAGE_TYPES)).collect();
-        let answer = self.client.document(&locations).await?;
-        let parsed = match answer.media_type.as_deref() {
-            Some("text/html" | "application/vnd.pypi.simple.v1+html") => parse_html(&answer.bytes),
-            _ => serde_json::from_slice(&answer.bytes).map_err(|error| document(error.to_string()))?,
-        };
-        if parsed.files.is_empty() {
-            return Err(document("it lists no file (a login page?)".to_owned()));
-        }
+        let address = format!("{INDEX}{}/", normalized_project(request.name));
+        let answer = self.asked_document(&address, Some(PAGE_TYPES)).await?;
+        let page = page::parse(&answer.bytes, answer.media_type.as_deref()).map_err(document)?;
         let of_version: Vec<PageFile> =
-            parsed.files.into_iter().filter(|file| version_of(&file.filename) == Some(request.version)).collect();
+            page.files.into_iter().filter(|file| is_of_version(&file.filename, request.version)).collect();
+        let before = self.before.and_then(|lock| lock.wheel.get(name)).filter(|before| before.want == entry.want);
         let mut platforms = entry.platforms.clone();
         for platform in node {
             let known = platforms.get(platform).map_or(Expected::NOTHING, Download::expected);
-            let file = best(&of_version, request.python, *platform).ok_or_else(|| ResolveError::Wheel {
-                want: entry.want.clone(),
-                platform: *platform,
-                present: of_version.iter().map(|file| file.filename.clone()).collect(),
-            })?;
-            platforms.insert(*platform, self.wheel_file(&entry.want, &page, file, known).await?);
+            let file = choose(&entry.want, &of_version, request.python, *platform)?;
+            let download = self.wheel_file(&entry.want, &address, file, known).await?;
+            let same = before.and_then(|before| before.platforms.get(platform)).is_some_and(|pin| *pin == download);
+            if let Some(limit) = self.age.filter(|_| !same) {
+                limit.judge(&format!("wheel.{name} ({})", file.filename), file.uploaded, self.now)?;
+            }
+            platforms.insert(*platform, download);
         }
         entry.platforms = platforms;
         Ok(entry)
@@ -79,11 +63,11 @@ impl Room<'_> {
         file: &PageFile,
         known: Expected,
     ) -> Result<Download, ResolveError> {
-        let document = |problem: String| ResolveError::Document { name: want.to_owned(), problem };
+        let document = |problem: String| ResolveError::Page { name: want.to_owned(), problem };
         // Relative addresses are relative to the real page: the lock names upstream, not a mirror.
         let url =
             Url::parse(page).and_then(|page| page.join(&file.url)).map_err(|error| document(error.to_string()))?;
-        let digest = match &file.hashes.sha256 {
+        let digest = match &file.sha256 {
             Some(hex) => Some(Digest::from_hex(hex).map_err(|error| document(error.to_string()))?),
             None => None,
         };
@@ -98,24 +82,44 @@ impl Room<'_> {
     }
 }
 
-/// Reads the anchors of a PEP 503 page: `<a href="ADDRESS#sha256=HEX" …>FILE</a>`. That form is prescribed,
-/// so no more of HTML needs to be understood; anything else on the page is skipped.
-fn parse_html(page: &[u8]) -> Page {
-    let page = String::from_utf8_lossy(page);
-    let files = page.split("<a ").skip(1).filter_map(|anchor| {
-        let (attributes, rest) = anchor.split_once('>')?;
-        let (filename, _) = rest.split_once("</a>")?;
-        let (_, href) = attributes.split_once("href=\"")?;
-        let href = href.split('"').next()?.replace("&amp;", "&");
-        let (url, hash) = href.split_once("#sha256=").map_or((href.as_str(), None), |(url, hash)| (url, Some(hash)));
-        Some(PageFile {
-            filename: filename.trim().to_owned(),
-            url: url.to_owned(),
-            hashes: Hashes { sha256: hash.map(str::to_owned) },
-            size: None,
-        })
-    });
-    Page { files: files.collect() }
+/// The best file for a platform. What its authors withdrew, or declare to be for another Python, is refused with its
+/// own message: with exact versions there is no other file to fall back to in silence.
+fn choose<'files>(
+    want: &str,
+    files: &'files [PageFile],
+    python: &str,
+    platform: Platform,
+) -> Result<&'files PageFile, ResolveError> {
+    let usable = |file: &&PageFile| file.yanked.is_none() && admits(file.requires_python.as_deref(), python);
+    if let Some(file) = best(files.iter().filter(usable), python, platform) {
+        return Ok(file);
+    }
+    let want = want.to_owned();
+    let Some(file) = best(files.iter(), python, platform) else {
+        return Err(ResolveError::Wheel {
+            want,
+            platform,
+            present: files.iter().map(|file| file.filename.clone()).collect(),
+        });
+    };
+    let filename = file.filename.clone();
+    Err(match (&file.yanked, &file.requires_python) {
+        (Some(reason), _) => ResolveError::Yanked { want, filename, reason: reason.clone() },
+        (None, requires) => {
+            let requires = requires.clone().unwrap_or_default();
+            ResolveError::Python { want, filename, requires, python: python.to_owned() }
+        }
+    })
+}
+
+/// Whether `Requires-Python` admits an interpreter (`3.12` stands for 3.12.0, as pip takes it). What cannot be read
+/// is no hindrance, as for pip: old files have typing errors there.
+fn admits(requires: Option<&str>, python: &str) -> bool {
+    let specifiers = requires.and_then(|requires| requires.parse::<VersionSpecifiers>().ok());
+    match (specifiers, python.parse::<Version>()) {
+        (Some(specifiers), Ok(python)) => specifiers.contains(&python),
+        _ => true,
+    }
 }
 
 /// The version in `name-version(-build)?-python-abi-platform.whl` (PEP 427).
@@ -124,8 +128,20 @@ fn version_of(filename: &str) -> Option<&str> {
     (5..=6).contains(&parts.len()).then(|| parts[1])
 }
 
-fn best<'files>(files: &'files [PageFile], python: &str, platform: Platform) -> Option<&'files PageFile> {
-    let fitting = files.iter().filter_map(|file| Some((rank(&file.filename, python, platform)?, file)));
+/// Whether the file is of this version; `1.0` and `1.0.0` are one version (PEP 440).
+fn is_of_version(filename: &str, wanted: &str) -> bool {
+    version_of(filename).is_some_and(|found| match (found.parse::<Version>(), wanted.parse::<Version>()) {
+        (Ok(found), Ok(wanted)) => found == wanted,
+        _ => found == wanted,
+    })
+}
+
+fn best<'files>(
+    files: impl Iterator<Item = &'files PageFile>,
+    python: &str,
+    platform: Platform,
+) -> Option<&'files PageFile> {
+    let fitting = files.filter_map(|file| Some((rank(&file.filename, python, platform)?, file)));
     fitting
         .max_by(|(one, first), (other, second)| (one, &second.filename).cmp(&(other, &first.filename)))
         .map(|(_, file)| file)
@@ -153,14 +169,9 @@ mod tests {
     ];
 
     fn chosen(names: &[&str], python: &str, platform: Platform) -> Option<String> {
-        let file = |name: &&str| PageFile {
-            filename: (*name).to_owned(),
-            url: String::new(),
-            hashes: Hashes::default(),
-            size: None,
-        };
+        let file = |name: &&str| PageFile { filename: (*name).to_owned(), ..PageFile::default() };
         let files: Vec<PageFile> = names.iter().map(file).collect();
-        best(&files, python, platform).map(|file| file.filename.clone())
+        best(files.iter(), python, platform).map(|file| file.filename.clone())
     }
 
     #[test]
@@ -183,23 +194,29 @@ mod tests {
         assert!(chosen(&["a-1.0-py2-none-any.whl"], "3.12", amd).is_none());
     }
 
+    fn refused(file: PageFile) -> String {
+        let want = "flask==3.1.3 python 3.12";
+        choose(want, &[file], "3.12", Platform::LinuxArm64).unwrap_err().to_string()
+    }
+
     #[test]
-    fn a_page_in_html_gives_the_same_files() {
-        let page = r##"<!DOCTYPE html><html><body><h1>Links for flask</h1>
-<a href="https://files.pythonhosted.org/f/Flask-0.1.tar.gz#sha256=9da8" >Flask-0.1.tar.gz</a><br />
-<a href="../f/flask-3.1.3-py3-none-any.whl#sha256=12ab" data-requires-python="&gt;=3.9">flask-3.1.3-py3-none-any.whl</a>
-</body></html>"##;
-        let files: Vec<_> = parse_html(page.as_bytes())
-            .files
-            .into_iter()
-            .map(|file| (file.filename, file.url, file.hashes.sha256.unwrap()))
-            .collect();
-        let expected = [
-            ("Flask-0.1.tar.gz", "https://files.pythonhosted.org/f/Flask-0.1.tar.gz", "9da8"),
-            ("flask-3.1.3-py3-none-any.whl", "../f/flask-3.1.3-py3-none-any.whl", "12ab"),
-        ];
-        assert_eq!(files, expected.map(|(name, url, hash)| (name.to_owned(), url.to_owned(), hash.to_owned())));
-        assert!(parse_html(b"<html>Please log in</html>").files.is_empty());
+    fn withdrawn_files_and_files_for_another_python_are_refused_by_name() {
+        let file = PageFile { filename: "flask-3.1.3-py3-none-any.whl".to_owned(), ..PageFile::default() };
+        let yanked = |reason: &str| PageFile { yanked: Some(reason.to_owned()), ..file.clone() };
+        assert_eq!(
+            refused(yanked("leaks sessions")),
+            "flask==3.1.3 python 3.12: its authors withdrew flask-3.1.3-py3-none-any.whl: leaks sessions"
+        );
+        assert!(refused(yanked("")).ends_with("whl without saying why"));
+        let newer = PageFile { requires_python: Some(">=3.13".to_owned()), ..file.clone() };
+        assert_eq!(
+            refused(newer),
+            "flask==3.1.3 python 3.12: flask-3.1.3-py3-none-any.whl wants Python >=3.13, and the lab has 3.12"
+        );
+        let usable = PageFile { requires_python: Some(">=3.9,!=3.10.*".to_owned()), ..file.clone() };
+        let files = [yanked("x"), usable];
+        assert_eq!(choose("", &files, "3.12", Platform::LinuxArm64).unwrap().yanked, None);
+        assert!(admits(Some("3.x or so"), "3.12"), "what cannot be read hinders nobody");
     }
 
     #[test]
@@ -207,6 +224,7 @@ mod tests {
         assert_eq!(version_of("markupsafe-3.0.4-cp312-cp312-win_arm64.whl"), Some("3.0.4"));
         assert_eq!(version_of("a-1.0-1-py3-none-any.whl"), Some("1.0"));
         assert_eq!(version_of("a-1.0.tar.gz"), None);
+        assert!(is_of_version("a-1.0-py3-none-any.whl", "1.0.0") && !is_of_version("a-1.0-py3-none-any.whl", "1.0.1"));
         assert_eq!(normalized_project("Zope.Interface__x"), "zope-interface-x");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     intent::Intent,
     lockfile::{self, CheckedLock, ImagePin, Lock},
     plan::{Plan, PlannedBlob, is_selected},
-    resolve,
+    resolve::{self, Question},
     store::Store,
 };
 
@@ -173,7 +173,8 @@ impl Run<'_> {
 
     /// Asks upstream for what the lock does not know yet.
     async fn complete_pending(&mut self) -> miette::Result<()> {
-        let unresolved = resolve::resolve(&self.client, &self.store, &mut self.lock, &self.request.only).await;
+        let question = Question { only: &self.request.only, ..Question::default() };
+        let unresolved = resolve::resolve(&self.client, &self.store, &mut self.lock, question).await;
         self.failures.extend(unresolved.iter().map(failure));
         for (name, entry) in &mut self.lock.app {
             if entry.source.is_none() && is_selected(&format!("app.{name}"), &self.request.only) {

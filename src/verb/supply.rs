@@ -169,13 +169,13 @@ impl Incomplete {
     }
 }
 
-fn counted(failures: &[ArtifactFailure]) -> String {
+pub(super) fn counted(failures: &[ArtifactFailure]) -> String {
     let mut names: Vec<&str> = failures.iter().map(|failure| failure.artifact.as_str()).collect();
     names.dedup();
     if names.len() == 1 { "1 artifact".to_owned() } else { format!("{} artifacts", names.len()) }
 }
 
-fn listed(failures: &[ArtifactFailure]) -> String {
+pub(super) fn listed(failures: &[ArtifactFailure]) -> String {
     let line = |failure: &ArtifactFailure| {
         let part = failure.part.as_ref().map(|part| format!(" ({part})")).unwrap_or_default();
         let help = failure.help.as_ref().map(|help| format!("\n      {help}")).unwrap_or_default();

@@ -63,6 +63,7 @@ fn one_of_each() -> Vec<Event> {
         Event::TransferProgress { id: 1, bytes: 2 },
         Event::TransferFinished { id: 1 },
         Event::TransferFailed { id: 1, error: text(), retrying: true },
+        Event::EntryResolved { artifact: text(), done: 1, total: 2 },
         Event::StepStarted { step: "calico", title: text() },
         Event::StepWaiting { step: "calico", on: text() },
         Event::StepFinished { step: "calico", changed: true, detail: text(), seconds: 0.5 },
@@ -77,6 +78,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::TransferProgress { .. }
             | Event::TransferFinished { .. }
             | Event::TransferFailed { .. }
+            | Event::EntryResolved { .. }
             | Event::StepStarted { .. }
             | Event::StepWaiting { .. }
             | Event::StepFinished { .. }

@@ -16,7 +16,7 @@ use crate::{
     origin::{Fault, Origin},
 };
 
-const INTENT: &str = r#"
+pub(crate) const INTENT: &str = r#"
 schema = 1
 name = "small"
 host = ["darwin-arm64"]
@@ -56,7 +56,7 @@ command = ["python3", "app.py"]
 "#;
 
 pub(crate) const MINIKUBE: &str = "/github.com/minikube/v1.32.0/minikube-darwin-arm64";
-const CALICO: &str = "/v2/docker.io/calico/node/manifests/v3.27.0";
+pub(crate) const CALICO: &str = "/v2/docker.io/calico/node/manifests/v3.27.0";
 
 /// Upstream, and a machine with a lab on it.
 pub(crate) struct Bench {
@@ -109,7 +109,7 @@ impl Bench {
         bench
     }
 
-    fn write_intent(&self, text: &str) {
+    pub(crate) fn write_intent(&self, text: &str) {
         fs_err::create_dir_all(self.context.lab.join("lock")).unwrap();
         fs_err::write(self.context.intent_path(), text).unwrap();
     }
@@ -124,18 +124,23 @@ impl Bench {
         archive.append_data(&mut header, "istio-1.20.0/bin/istioctl", "istioctl".as_bytes()).unwrap();
         self.origin.serve("/github.com/istio/istio.tar.gz", archive.into_inner().unwrap().finish().unwrap());
         let wheel = Descriptor::of(b"wheel");
-        let page = json!({ "files": [{
+        self.publish_page(json!({
             "filename": "flask-3.1.3-py3-none-any.whl",
             "url": "https://files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl",
             "hashes": { "sha256": wheel.digest.hex() },
             "size": wheel.size,
-        }]});
-        self.origin.serve("/pypi.org/simple/flask/", page.to_string());
+        }));
         self.origin.serve("/files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl", "wheel");
     }
 
+    /// The package index' page with this one file.
+    pub(crate) fn publish_page(&self, file: serde_json::Value) {
+        let page = json!({ "meta": { "api-version": "1.1" }, "name": "flask", "files": [file] });
+        self.origin.serve("/pypi.org/simple/flask/", page.to_string());
+    }
+
     /// An OCI index with two platforms and an attestation, as buildkit publishes it. Returns the index.
-    fn publish_index(&self, layer: &str) -> Descriptor {
+    pub(crate) fn publish_index(&self, layer: &str) -> Descriptor {
         let repository = "/v2/docker.io/calico/node";
         let config = br#"{"os":"linux","architecture":"arm64","rootfs":{"type":"layers","diff_ids":[]}}"#;
         let manifest = json!({
@@ -203,7 +208,7 @@ impl Bench {
         lockfile::read(&self.context.lock_path()).unwrap()
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         fs_err::read_to_string(self.context.lock_path()).unwrap()
     }
 
@@ -273,7 +278,7 @@ async fn locking_again_asks_nothing_and_writes_nothing() {
     assert!(!bench.lock().await.unwrap().changed);
 
     // An upgrade to the same bytes is no change either, the app's image included.
-    let request = lock::Request { upgrade: Some(Vec::new()), dry_run: false };
+    let request = lock::Request { upgrade: Some(Vec::new()), ..lock::Request::default() };
     let upgraded = lock::run(&bench.context, &request).await.unwrap();
     assert!(upgraded.requests > 0 && !upgraded.changed, "{upgraded:?}");
 }
@@ -283,7 +288,7 @@ async fn an_app_is_locked_anew_by_its_name() {
     let bench = Bench::new().await;
     bench.lock().await.unwrap();
     bench.fetch().await.unwrap();
-    let request = lock::Request { upgrade: Some(vec!["app.backend".to_owned()]), dry_run: false };
+    let request = lock::Request { upgrade: Some(vec!["app.backend".to_owned()]), ..lock::Request::default() };
     let upgraded = lock::run(&bench.context, &request).await.unwrap();
     assert_eq!(upgraded.pending.iter().map(|one| one.artifact.as_str()).collect::<Vec<_>>(), ["app.backend"]);
     assert_eq!(bench.fetch().await.unwrap().built, ["app.backend"]);
@@ -305,7 +310,7 @@ async fn a_changed_intent_is_stale_and_only_its_entry_is_resolved() {
     bench.origin.serve("/github.com/minikube/v1.33.0/minikube-darwin-arm64", "newer program");
     bench.origin.forget();
     let outcome = bench.lock().await.unwrap();
-    assert_eq!(outcome.resolved, ["tool.minikube"]);
+    assert_eq!(outcome.changes.iter().map(|change| &change.artifact).collect::<Vec<_>>(), ["tool.minikube"]);
     assert_eq!(bench.origin.seen().len(), 1);
 
     fs_err::write(bench.context.lab.join("app/backend/app.py"), "print('changed')").unwrap();

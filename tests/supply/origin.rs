@@ -55,6 +55,7 @@ struct Route {
     redirect: Option<String>,
     wants: Wants,
     etag: Option<String>,
+    modified: Option<String>,
 }
 
 /// What a path wants to see before it serves.
@@ -148,6 +149,11 @@ impl Origin {
 
     pub(crate) fn faults(&self, path: &str, faults: &[Fault]) {
         self.edit(path, |route| route.faults = faults.iter().cloned().collect());
+    }
+
+    /// Says when a path was last changed, as HTTP writes it.
+    pub(crate) fn modified(&self, path: &str, date: &str) {
+        self.edit(path, |route| route.modified = Some(date.to_owned()));
     }
 
     pub(crate) fn redirect(&self, path: &str, to: String) {
@@ -293,6 +299,9 @@ fn truth(route: &Route, seen: &Seen, minds_if_range: bool) -> Response<Body> {
     let mut response = Response::builder().header(header::CONTENT_TYPE, "application/octet-stream");
     if let Some(etag) = &route.etag {
         response = response.header(header::ETAG, etag);
+    }
+    if let Some(date) = &route.modified {
+        response = response.header(header::LAST_MODIFIED, date);
     }
     let total = route.body.len();
     let same = !minds_if_range || seen.if_range.is_none() || seen.if_range == route.etag;

@@ -4,17 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::base::MinimumAge;
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct LockArguments {
     #[command(subcommand)]
     pub(in crate::cli) action: Option<LockAction>,
     /// Only check that the lock answers the intent; open no socket (exit code 10 when it does not)
-    #[arg(long, conflicts_with_all = ["upgrade", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["upgrade", "dry_run", "min_age", "allow_unknown_age"])]
     pub(in crate::cli) check: bool,
     /// Resolve these entries anew even if their request did not change (all when none is named)
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(in crate::cli) upgrade: Option<Vec<String>>,
+    /// Refuse new pins of what was published more recently than that (7d, 36h, 2w)
+    #[arg(long, value_name = "AGE")]
+    pub(in crate::cli) min_age: Option<MinimumAge>,
+    /// Take what does not say when it was published, whatever minimum age there is
+    #[arg(long)]
+    pub(in crate::cli) allow_unknown_age: bool,
     /// Show what would change and write nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,

@@ -9,10 +9,8 @@ use crate::{
 
 impl Render for lock::Outcome {
     fn text(&self) -> String {
-        let mut lines = Vec::new();
-        for (mark, names) in [("+", &self.resolved), ("-", &self.removed)] {
-            lines.extend(names.iter().map(|name| format!("{mark} {name}")));
-        }
+        let rows: Vec<Vec<String>> = self.changes.iter().map(row).collect();
+        let mut lines: Vec<String> = (!rows.is_empty()).then(|| table(&rows)).into_iter().collect();
         for pending in &self.pending {
             lines.push(format!("? {}: `ztlab fetch` completes {}", pending.artifact, pending.lacks.join(", ")));
         }
@@ -22,15 +20,29 @@ impl Render for lock::Outcome {
             (true, false) => "would change (dry run)",
         };
         lines.push(format!(
-            "{} {what}: lab {}, {} resolved, {} kept, {} requests",
+            "{} {what}: lab {}, {} changed, {} kept, {} requests",
             self.lock.display(),
             self.lab_id.short(),
-            self.resolved.len(),
+            self.changes.len(),
             self.kept,
             self.requests
         ));
         lines.join("\n")
     }
+}
+
+/// One entry that differs: what happens to it, and from what to what.
+fn row(change: &lock::Change) -> Vec<String> {
+    let text = |want: &Option<String>| want.clone().unwrap_or_default();
+    let (mark, what) = match change.change {
+        lock::Kind::Added => ("+", text(&change.now)),
+        lock::Kind::Changed if change.was == change.now => ("~", text(&change.now)),
+        lock::Kind::Changed => ("~", format!("{} -> {}", text(&change.was), text(&change.now))),
+        lock::Kind::Moved => ("!", format!("{} has other bytes now", text(&change.now))),
+        lock::Kind::Completed => (".", text(&change.now)),
+        lock::Kind::Removed => ("-", text(&change.was)),
+    };
+    vec![format!("{mark} {}", change.artifact), what]
 }
 
 impl Render for lock::CheckOutcome {

@@ -32,10 +32,11 @@ pub struct Stale {
 /// Compares intent and lock. Opens no socket and no store.
 ///
 /// # Errors
-/// [`Stale`], or [`lockfile::Incomplete`], or why either file cannot be read.
+/// [`Stale`], [`super::Incompatible`] or [`lockfile::Incomplete`], or why either file cannot be read.
 pub fn check(context: &Context) -> miette::Result<CheckOutcome> {
     let intent = Intent::read(&context.intent_path())?;
     let lock = lockfile::read(&context.lock_path())?;
+    super::compatible::refuse_incompatible(context, &intent)?;
     refuse_stale(context, &intent, &lock)?;
     let lock = lockfile::CheckedLock::new(lock)?;
     Ok(CheckOutcome { lab_id: lock.lab_id(), entries: lock.artifacts().len() })

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 
 use crate::{
-    base::Descriptor,
+    base::{Descriptor, age::NO_DATE_BEFORE},
     cluster::process::{Child, Environment},
     lockfile::Lock,
     review::age::Dates,
@@ -15,8 +15,6 @@ use crate::{
 
 /// `git blame` of a lock of a thousand lines takes well under a second.
 const BLAME: Duration = Duration::from_secs(30);
-/// Tools that want the same bytes every day write a day of 1970 or 1980 (the first that zip files know).
-const NO_DATE_BEFORE: i64 = 631_152_000; // 1990-01-01
 
 /// Dates by entry. Without git, or outside a repository, there are none of it: `git` is no part of the lab.
 pub(super) async fn of_lock(context: &Context, lock: &Lock, store: Option<&Store>) -> BTreeMap<String, Dates> {

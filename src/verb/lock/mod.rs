@@ -1,81 +1,54 @@
 //! `ztlab lock`: intent → lock. Entries whose request did not change keep their pins and cost no request.
 
 mod audit;
+mod change;
 mod check;
+mod compatible;
 mod dates;
 mod diff;
+mod failure;
 mod git;
+mod limit;
 mod lint;
 mod merge;
 mod show;
 mod yaml;
 
-use std::path::PathBuf;
-
 use miette::Diagnostic;
-use serde::Serialize;
 
 use crate::{
-    base::Digest,
     intent::Intent,
     lockfile::{self, Lock, ReadError},
     plan::is_selected,
-    resolve::{self, Unresolved},
+    resolve::{self, AgeLimit, Question},
 };
 
 pub use audit::{AuditFailed, AuditOutcome, Unseen, audit};
 pub(super) use check::refuse_stale;
+pub(super) use failure::failure;
+
+pub use change::{Change, Kind, Outcome, Pending};
 pub use check::{CheckOutcome, Stale, check};
+pub use compatible::Incompatible;
 pub use diff::{DiffError, DiffOutcome, diff, refuse_alarms};
+pub use failure::NotResolved;
 pub use git::GitError;
+pub use limit::age_limit;
 pub use lint::{LintOutcome, PolicyBroken, lint, policy};
 pub use merge::{InstallOutcome, MergeError, MergeOutcome, MergeRequest, install_driver, merge_files};
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
 
-use super::{
-    Context,
-    supply::{ArtifactFailure, Incomplete},
-};
+use super::Context;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Forget the pins of these entries and ask upstream again; an empty list means every entry.
+    /// Ask upstream again about these entries, whatever is locked; an empty list means every entry.
     pub upgrade: Option<Vec<String>>,
     /// Resolve, and write nothing.
     pub dry_run: bool,
-}
-
-/// An entry with gaps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pending {
-    /// `app.backend`
-    pub artifact: String,
-    /// What it lacks.
-    pub lacks: Vec<String>,
-}
-
-/// What was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// The lock file.
-    pub lock: PathBuf,
-    /// The lab's identity, as it is (or, in a dry run, would be).
-    pub lab_id: Digest,
-    /// Whether the lock differs from what was there.
-    pub changed: bool,
-    /// Whether it was written.
-    pub written: bool,
-    /// Entries whose text changed.
-    pub resolved: Vec<String>,
-    /// Entries that are gone.
-    pub removed: Vec<String>,
-    /// Entries that stayed as they were.
-    pub kept: usize,
-    /// Entries that `fetch` completes: app images are built there.
-    pub pending: Vec<Pending>,
-    /// Requests that went out.
-    pub requests: u64,
+    /// Refuse new pins of what was published more recently than that.
+    pub age: Option<AgeLimit>,
 }
 
 /// A name that `--upgrade` or `--only` does not find.
@@ -91,13 +64,16 @@ pub struct UnknownName {
 
 /// Resolves the intent and writes the lock.
 ///
-/// What could be resolved is written even when something else could not: the rest stays pending, says so in
-/// the lock, and is asked for again next time.
+/// What could be resolved is written even when something else could not: that keeps the pins it had, or stays
+/// pending, says so in the lock, and is asked for again next time. Only a minimum age stops the whole: a pending
+/// entry would be completed by the next `fetch`, and with it the bytes that were just refused would come.
 ///
 /// # Errors
-/// When intent or old lock cannot be read, and (after writing) when an entry could not be resolved.
+/// When versions do not go together, when intent or old lock cannot be read, when something is too young, and
+/// (after writing) when an entry could not be resolved.
 pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome> {
     let intent = Intent::read(&context.intent_path())?;
+    compatible::refuse_incompatible(context, &intent)?;
     let old = read_if_there(context)?;
     let mut lock = lockfile::request(&intent)?;
     let sources = resolve::source_digests(&context.lab, &intent)?;
@@ -109,17 +85,36 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
 
     let client = context.client(None)?;
     let store = context.open_store()?;
-    let unresolved = resolve::resolve(&client, &store, &mut lock, &[]).await;
-    let kept = Lock { app: reusable.app, ..old.clone() };
-    lockfile::carry_over_apps(&mut lock, &kept, &sources);
+    let question = Question { only: &[], before: Some(&old), age: request.age.as_ref() };
+    let unresolved = resolve::resolve(&client, &store, &mut lock, question).await;
+    let failures = match NotResolved::unless_empty(&unresolved) {
+        Err(age @ NotResolved::Age { .. }) => return Err(age.into()),
+        others => others,
+    };
+    // An upgrade that does not succeed takes nothing away: the class that starts in ten minutes needs the old pins.
+    let names: Vec<String> = unresolved.into_iter().map(|unresolved| unresolved.artifact).collect();
+    lockfile::carry_over(&mut lock, &named(&old, &names));
+    lockfile::carry_over_apps(&mut lock, &reusable_apps(&old, request.upgrade.as_deref()), &sources);
 
     let changed = !context.lock_path().exists() || lockfile::write(&lock) != lockfile::write(&old);
     let written = changed && !request.dry_run;
     if written {
         lockfile::save(&context.lock_path(), &lock).map_err(SaveError)?;
     }
-    Incomplete::unless_empty(unresolved.iter().map(failure).collect())?;
-    Ok(outcome(context, &old, &lock, (changed, written), client.requests()))
+    failures?;
+    let changes = change::changes(&old, &lock);
+    let entries = lock.artifacts().len();
+    let differing = changes.iter().filter(|change| change.change != Kind::Removed).count();
+    Ok(Outcome {
+        lock: context.lock_path(),
+        lab_id: lock.lab_id(),
+        changed,
+        written,
+        kept: entries - differing,
+        changes,
+        pending: lock.pending().into_iter().map(|(artifact, lacks)| Pending { artifact, lacks }).collect(),
+        requests: client.requests(),
+    })
 }
 
 /// The lock file could not be written.
@@ -141,10 +136,6 @@ pub(super) fn refuse_unknown(lock: &Lock, names: &[String]) -> Result<(), Unknow
     }
 }
 
-pub(super) fn failure(unresolved: &Unresolved) -> ArtifactFailure {
-    ArtifactFailure::new(&unresolved.artifact, None, &unresolved.error, unresolved.error.is_integrity())
-}
-
 /// The old lock; an empty one where there is none yet.
 fn read_if_there(context: &Context) -> miette::Result<Lock> {
     match lockfile::read(&context.lock_path()) {
@@ -156,42 +147,33 @@ fn read_if_there(context: &Context) -> miette::Result<Lock> {
 
 /// What of the old lock may be reused.
 fn reusable(old: &Lock, upgrade: Option<&[String]>) -> Lock {
-    let mut lock = old.clone();
-    let Some(names) = upgrade else { return lock };
-    let stays = |section: &str, name: &String| !is_selected(&format!("{section}.{name}"), names);
-    lock.tool.retain(|name, _| stays("tool", name));
-    lock.file.retain(|name, _| stays("file", name));
-    lock.manifest.retain(|name, _| stays("manifest", name));
-    lock.image.retain(|name, _| stays("image", name));
-    lock.wheel.retain(|name, _| stays("wheel", name));
-    // An app is built anew when it is named, or when a part of it changed: the same parts give the same image.
-    if !names.is_empty() {
-        lock.app.retain(|name, _| stays("app", name));
+    match upgrade {
+        Some(names) => entries(old, |artifact| !is_selected(artifact, names)),
+        None => old.clone(),
     }
+}
+
+/// The old lock with the entries of these names only.
+fn named(old: &Lock, names: &[String]) -> Lock {
+    entries(old, |artifact| names.iter().any(|name| name == artifact))
+}
+
+fn entries(old: &Lock, stays: impl Fn(&str) -> bool) -> Lock {
+    let mut lock = old.clone();
+    lock.tool.retain(|name, _| stays(&format!("tool.{name}")));
+    lock.file.retain(|name, _| stays(&format!("file.{name}")));
+    lock.manifest.retain(|name, _| stays(&format!("manifest.{name}")));
+    lock.image.retain(|name, _| stays(&format!("image.{name}")));
+    lock.wheel.retain(|name, _| stays(&format!("wheel.{name}")));
     lock
 }
 
-fn outcome(context: &Context, old: &Lock, new: &Lock, (changed, written): (bool, bool), requests: u64) -> Outcome {
-    let names = |lock: &Lock| lock.artifacts().into_iter().map(|artifact| artifact.name).collect::<Vec<_>>();
-    let (before, after) = (names(old), names(new));
-    let moved = |name: &&String| !before.contains(*name) || entry_text(old, name) != entry_text(new, name);
-    let resolved: Vec<String> = after.iter().filter(moved).cloned().collect();
-    Outcome {
-        lock: context.lock_path(),
-        lab_id: new.lab_id(),
-        changed,
-        written,
-        kept: after.len() - resolved.len(),
-        resolved,
-        removed: before.into_iter().filter(|name| !after.contains(name)).collect(),
-        pending: new.pending().into_iter().map(|(artifact, lacks)| Pending { artifact, lacks }).collect(),
-        requests,
+/// An app is made here, of parts that the lock has: it is built anew when a part changed, and when it is named
+/// itself (another version of ztlab may build it differently).
+fn reusable_apps(old: &Lock, upgrade: Option<&[String]>) -> Lock {
+    let mut lock = old.clone();
+    if let Some(names) = upgrade.filter(|names| !names.is_empty()) {
+        lock.app.retain(|name, _| !is_selected(&format!("app.{name}"), names));
     }
-}
-
-/// One block of the canonical text: what a reviewer sees change.
-fn entry_text(lock: &Lock, artifact: &str) -> Option<String> {
-    let text = lockfile::write(lock);
-    let block = text.split("\n\n").find(|block| block.starts_with(&format!("[{artifact}]\n")))?;
-    Some(block.trim_end().to_owned())
+    lock
 }
