@@ -273,7 +273,7 @@ impl Progress {
             if let Some(sum) = state.sum.take() {
                 sum.finish_and_clear();
             }
-            *state = State { step: state.step.take(), ..State::default() };
+            *state = State { step: state.step.take(), entries: state.entries.take(), ..State::default() };
         }
     }
 

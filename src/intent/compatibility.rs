@@ -234,14 +234,15 @@ fn minikube_starts(minikube: &str, kubernetes: &str) -> (Verdict, String, String
 }
 
 fn operator(operator: &str, calico: &str) -> (Verdict, String, String) {
-    let source = format!("manifests/tigera-operator.yaml of projectcalico/calico at v{calico}");
+    let names_it = |release: &str| format!("manifests/tigera-operator.yaml of projectcalico/calico at v{release}");
+    let source = names_it(calico);
     let belongs = OPERATOR.iter().find(|(release, _)| *release == calico).map(|(_, operator)| *operator);
     let installs = OPERATOR.iter().find(|(_, known)| *known == operator).map(|(release, _)| *release);
     match (belongs, installs) {
         (Some(belongs), _) if belongs == operator => (Verdict::Works, "they are one release".to_owned(), source),
         // pkg/components/calico.go of tigera/operator has the versions compiled in.
         (_, Some(installs)) => {
-            (Verdict::Refused, format!("this operator installs Calico {installs}, whatever is asked"), source)
+            (Verdict::Refused, format!("this operator installs Calico {installs} only"), names_it(installs))
         }
         (Some(belongs), None) => (Verdict::Unknown, format!("the operator of Calico {calico} is {belongs}"), source),
         (None, None) => (Verdict::Unknown, not_in_table(&format!("Calico {calico}")), source),
