@@ -324,7 +324,9 @@ mod tests {
 
     #[test]
     fn a_checksum_file_is_an_address_too() {
-        let entries = FILE.replace("size = 12\n", "size = 12\nchecksum = \"https://sums.example/SHA256SUMS\"\nchecked = \"https://sums.example/SHA256SUMS\"\n");
+        let entries = FILE
+            .replace("digest = ", "checksum = \"https://sums.example/SHA256SUMS\"\ndigest = ")
+            .replace("size = 12\n", "size = 12\nchecked = \"https://sums.example/SHA256SUMS\"\n");
         let report = run(&entries, "[host]\nmanifest = [\"upstream.example\"]\n", &[], &[]);
         assert_eq!(report.findings.len(), 1);
         assert_eq!(report.findings[0].found, "sums.example (https://sums.example/SHA256SUMS)");

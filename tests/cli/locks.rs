@@ -136,17 +136,16 @@ fn versions_that_do_not_work_together_are_refused_with_reason_and_source() {
     let home = Home::with_small_lab();
     let versions = "calico = \"3.27.0\"";
     home.edit("lab/lock/ztlab.toml", versions, "calico = \"3.27.0\"\noperator = \"1.34.0\"\nkubernetes = \"1.31.0\"");
-    for arguments in [&["lock", "--check"][..], &["lock", "--offline"]] {
-        let ran = home.run(arguments);
-        assert_eq!((ran.exit, ran.stdout.as_str()), (11, ""));
-        insta::assert_snapshot!(ran.stderr, @r"
+    let ran = home.run(&["lock", "--check"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (11, ""));
+    assert_eq!(home.run(&["lock", "--offline"]).stderr, ran.stderr, "the same before anything is asked");
+    insta::assert_snapshot!(ran.stderr, @r"
         warning: nobody is known to have tried calico 3.27.0 with kubernetes 1.31.0: upstream tests Calico 3.27 with Kubernetes 1.24 to 1.28 (docs.tigera.io/calico/3.27/getting-started/kubernetes/requirements)
         error: versions of this lab do not work together
           operator 1.34.0 with calico 3.27.0: this operator installs Calico 3.28.0 only (manifests/tigera-operator.yaml of projectcalico/calico at v3.28.0)
           next: change one of each pair in [version] of lock/ztlab.toml, then run `ztlab lock`
           more: ztlab explain lock::incompatible
         ");
-    }
     let json = home.run(&["--json", "lock", "--check"]).stdout;
     let events: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&events[0]["event"], &events[1]["code"]), (&"warning".into(), &"lock::incompatible".into()));
