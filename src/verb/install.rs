@@ -1,6 +1,6 @@
 //! `install`: the whole lab, from the store only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Context, build::unlocked};
 use crate::{
@@ -98,24 +98,23 @@ pub async fn run(context: &Context, target: Target, options: Options) -> miette:
     context.reporter.report(Event::Note {
         text: format!("lab {} ({})", install.complete.lock().name, install.complete.lock().lab_id().short()),
     });
-    for app in edited(context, install.complete.lock())? {
+    for app in edited(&context.lab, install.complete.lock()) {
         context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
     }
     install.run().await
 }
 
-/// The apps whose files are not the locked ones. An install is made of locked bytes only, so it does not build them.
-fn edited(context: &Context, lock: &Lock) -> miette::Result<Vec<String>> {
+/// The apps whose files are not the locked ones, or not there. An install is made of locked bytes only, so it neither
+/// builds them nor needs them.
+fn edited(lab: &Path, lock: &Lock) -> Vec<String> {
     let mut edited = Vec::new();
     for (name, entry) in &lock.app {
         // A folder that holds a lock and a store, and no sources, is enough for an install.
-        if context.lab.join(&entry.request.path).is_dir()
-            && Some(source_digest(&context.lab, name, &entry.request)?) != entry.source
-        {
+        if lab.join(&entry.request.path).is_dir() && source_digest(lab, name, &entry.request).ok() != entry.source {
             edited.push(name.clone());
         }
     }
-    Ok(edited)
+    edited
 }
 
 /// Takes the lab away.
@@ -140,4 +139,20 @@ pub(super) fn kubeconfig(context: &Context) -> Option<PathBuf> {
     let mut files = std::env::split_paths(value);
     let first = files.next()?;
     files.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_source_file_is_an_edit_and_stops_no_install() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let lock = lockfile::read(&project.join("lock/ztlab.lock")).unwrap();
+        assert_eq!(edited(project, &lock), Vec::<String>::new());
+        let lab = tempfile::tempdir().unwrap();
+        assert_eq!(edited(lab.path(), &lock), Vec::<String>::new(), "a lab without sources is whole");
+        fs_err::create_dir_all(lab.path().join("app/frontend")).unwrap();
+        assert_eq!(edited(lab.path(), &lock), ["frontend"]);
+    }
 }
