@@ -35,6 +35,11 @@ prepare_lab() {
     cp -r "$REPOSITORY/$part" "$DEMO/lab/$part"
   done
   cp "$RIG/lab/ztlab.toml" "$DEMO/lab/lock/ztlab.toml"
+  # A lock of an older form (its version table without blank lines) is refused by every verb, `lock` included.
+  if [ -e "$DEMO/lab/lock/ztlab.lock" ] && ! "$ZTLAB" --lab "$DEMO/lab" lock show >/dev/null 2>&1; then
+    log "the lock of an earlier run has another form: it is made anew"
+    rm "$DEMO/lab/lock/ztlab.lock"
+  fi
 }
 
 # lab VERB...: the product with the rig's upstream as its mirror, as a school would name its own.
