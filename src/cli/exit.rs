@@ -266,6 +266,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("proof::prober", 40, "The pods that the probes call from cannot be made."),
     explain("proof::prober_start", 40, "The pods that the probes call from do not start."),
     explain("proof::unknown_probe", 2, "There is no probe of this name."),
+    explain("record::ask", 33, "The API server did not list its pods for the record."),
+    explain("record::other", 2, "The record was made with another lock than the lab's."),
+    explain("record::read", 2, "The record is not there or cannot be read."),
+    explain("record::syntax", 2, "The file is no record that this version of ztlab wrote."),
+    explain("record::write", 2, "The record cannot be written where --record says."),
     explain(
         "resolve::age_unknown",
         11,

@@ -14,11 +14,12 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
             let request = lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run, age };
             render::outcome("lock", &lock::run(context, &request).await?, json);
         }
-        Some(LockAction::Audit) => {
-            let outcome = lock::audit(context)?;
+        Some(LockAction::Audit { recorded }) => {
+            let outcome = lock::audit(context, recorded.as_deref())?;
             render::outcome("lock audit", &outcome, json);
             outcome.verdict()?;
         }
+        Some(LockAction::Why { name }) => render::outcome("lock why", &lock::why(context, &name)?, json),
         Some(LockAction::Lint) => {
             let outcome = lock::lint(context).await?;
             render::outcome("lock lint", &outcome, json);

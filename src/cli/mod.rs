@@ -161,7 +161,9 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         }
         Verb::Install(arguments) => {
             let target = choose(&arguments.target, Some(&arguments))?;
-            let report = verb::install::run(context, target, options(context, Some(&arguments))?).await?;
+            let report =
+                verb::install::run(context, target, options(context, Some(&arguments))?, arguments.record.as_deref())
+                    .await?;
             render::outcome("install", &report, json);
         }
         Verb::Verify(arguments) => {

@@ -11,6 +11,7 @@
 //! | [`calico`] | Calico's operator |
 //! | [`istio`] | istioctl's charts, and the injection into pods |
 //! | [`manifests`] | YAML: the lab's and upstream's |
+//! | [`record`] | what a cluster really asked for |
 //! | [`files`] | upstream's YAML that is known by its SHA-256, so that nobody has to read it |
 
 pub mod calico;
@@ -18,6 +19,7 @@ pub mod files;
 pub mod istio;
 pub mod manifests;
 pub mod minikube;
+pub mod record;
 
 use std::collections::BTreeMap;
 

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`policy`] | what does the team allow? `lock/policy.toml` |
 //! | [`audit`] | is what will be asked for locked, and what is locked asked for? |
+//! | [`recorded`] | did a cluster ask for what was foreseen? |
+//! | [`mod@why`] | who needs this entry, and what does it cost? |
 //! | [`lint`] | does the lock keep to it? |
 //! | [`age`] | how old is an entry, as far as that can be known offline? |
 //! | `diff` | what is different between two locks? [`Diff`] |
@@ -22,7 +24,9 @@ mod download;
 pub mod lint;
 pub mod merge;
 pub mod policy;
+pub mod recorded;
 mod view;
+pub mod why;
 
 #[cfg(test)]
 mod tests;

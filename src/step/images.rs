@@ -49,6 +49,18 @@ pub fn of_lock(lock: &Lock, platform: Platform) -> Vec<LabImage> {
         .collect()
 }
 
+/// What an image or app of the lock is to the install; `None` for other entries.
+pub fn role_of(lock: &Lock, entry: &str) -> Option<Role> {
+    let (kind, name) = entry.split_once('.')?;
+    let reference = match kind {
+        "image" => &lock.image.get(name)?.want,
+        "app" => &lock.app.get(name)?.request.reference,
+        _ => return None,
+    };
+    let bases: Vec<&str> = lock.app.values().map(|app| app.request.base.as_str()).collect();
+    Some(role(entry, reference, &bases))
+}
+
 fn role(name: &str, reference: &str, bases: &[&str]) -> Role {
     let repository = reference.rsplit_once(':').map_or(reference, |(repository, _)| repository);
     if repository == NODE_BASE {

@@ -89,11 +89,12 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
     }))
 }
 
-/// Installs; says whether anything changed.
+/// Installs; says whether anything changed. With `record`, what the cluster asked for is written to that file, after an
+/// install that failed as well: an image that is missed is seen there.
 ///
 /// # Errors
-/// The first step's that fails.
-pub async fn run(context: &Context, target: Target, options: Options) -> miette::Result<Report> {
+/// The first step's that fails; else why there is no record.
+pub async fn run(context: &Context, target: Target, options: Options, record: Option<&Path>) -> miette::Result<Report> {
     let install = prepare(context, target, options)?;
     context.reporter.report(Event::Note {
         text: format!("lab {} ({})", install.complete.lock().name, install.complete.lock().lab_id().short()),
@@ -101,7 +102,17 @@ pub async fn run(context: &Context, target: Target, options: Options) -> miette:
     for app in edited(&context.lab, install.complete.lock()) {
         context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
     }
-    install.run().await
+    let result = install.run().await;
+    let Some(path) = record else { return result };
+    match super::record::write(&install, path).await {
+        Ok(containers) => context.reporter.report(Event::Note {
+            text: format!("{containers} containers and the node's images are recorded in {}", path.display()),
+        }),
+        // The step's own error is the one to read.
+        Err(error) if result.is_ok() => return Err(error),
+        Err(_) => {}
+    }
+    result
 }
 
 /// The apps whose files are not the locked ones, or not there. An install is made of locked bytes only, so it neither

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Namespaces that an install makes.
-const OWN_NAMESPACES: [&str; 4] = ["webapp", "istio-system", "calico-system", "tigera-operator"];
+pub(super) const OWN_NAMESPACES: [&str; 4] = ["webapp", "istio-system", "calico-system", "tigera-operator"];
 /// The app's namespace in the lab's manifests.
 const APP_NAMESPACE: &str = "webapp";
 

@@ -198,3 +198,107 @@ fn machines_are_told_who_asks_and_where_that_is_written() {
     }
     "#);
 }
+
+/// A record of the shipped lab in a cluster that was there before: what the pods of `webapp` asked for.
+fn record(home: &Home, lab_id: &str) {
+    let container = |name: &str, image: &str| serde_json::json!({"namespace": "webapp", "owner": "Deployment backend", "container": format!("container {name}"), "image": image});
+    let record = serde_json::json!({
+        "schema": 1, "lab": "zero-trust-2pod", "lab_id": lab_id, "own_cluster": false, "node_images": {},
+        "containers": [
+            container("backend", "docker.io/library/simple-backend:v1"),
+            container("miner", "docker.io/evil/miner:1"),
+        ],
+    });
+    home.write("record.json", &record.to_string());
+}
+
+#[test]
+fn a_recorded_cluster_is_compared_both_ways() {
+    let home = home();
+    let audited = home.run(&["lock", "audit", "--json"]).stdout;
+    let line: serde_json::Value = serde_json::from_str(audited.lines().next().unwrap()).unwrap();
+    record(&home, line["outcome"]["lab_id"].as_str().unwrap());
+    let ran = home.run(&["lock", "audit", "--recorded", "../record.json"]);
+    assert_eq!(ran.exit, 11);
+    let found = found(&ran);
+    let of_miner: Vec<&str> = found.lines().skip_while(|line| !line.contains("miner")).take(6).collect();
+    insta::assert_snapshot!(of_miner.join("\n"), @"
+    docker.io/evil/miner:1                          recorded-unlocked  the cluster asked for it                      what is locked
+        where: Deployment backend in webapp, container miner
+        fix: add it to lock/ztlab.toml, then `ztlab lock`; or take away what asked for it
+    docker.io/evil/miner:1                          unforeseen         the cluster asked for it                      what somebody is known to ask for
+        where: Deployment backend in webapp, container miner
+        fix: find out who made the pod; what an upstream program makes belongs into src/demand with its source
+    ");
+    assert!(found.contains("docker.io/calico/typha:v3.27.0") && found.contains("not-recorded"), "{found}");
+    assert!(!found.contains("simple-backend"), "asked for and foreseen: {found}");
+}
+
+#[test]
+fn a_record_of_another_lock_is_refused() {
+    let home = home();
+    record(&home, &format!("sha256:{}", "0".repeat(64)));
+    let ran = home.run(&["lock", "audit", "--recorded", "../record.json"]);
+    assert_eq!(ran.exit, 2);
+    assert!(
+        ran.stderr.starts_with("error: the record is of lab 000000000000, and this lock is lab "),
+        "{}",
+        ran.stderr
+    );
+    home.write("record.json", "{\"schema\": 1, \"pods\": []}");
+    let other = home.run(&["lock", "audit", "--recorded", "../record.json"]);
+    assert!(other.stderr.contains("is no record of this ztlab: unknown field `pods`"), "{}", other.stderr);
+    assert_eq!(home.run(&["lock", "audit", "--recorded", "nowhere.json"]).exit, 2);
+}
+
+#[test]
+fn why_an_image_is_there() {
+    let home = home();
+    let ran = home.run(&["lock", "why", "calico-typha"]);
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
+    let intent = fs_err::read_to_string(home.path("lab/lock/ztlab.toml")).unwrap();
+    let line = intent.lines().position(|line| line == "[image.calico-typha]").unwrap() + 1;
+    assert!(ran.stdout.contains(&format!("\n  intent    lock/ztlab.toml:{line}:8\n")), "{}", ran.stdout);
+    // The line moves with the shipped intent, and bytes become known with the lock.
+    let stays = |line: &&str| !line.starts_with("  costs") && !line.starts_with("  intent");
+    let lines: Vec<&str> = ran.stdout.lines().filter(stays).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    image.calico-typha  docker.io/calico/typha:v3.27.0
+      asked by  Calico's operator 1.32.3: Deployment calico-system/calico-typha, container calico-typha (tigera/operator v1.32.3, pkg/components/calico.go and pkg/render/typha.go:515)
+      used by   preload: into the node's runtime, and read back by digest
+      from      docker.io/calico/typha:v3.27.0
+    ");
+    let by_reference = home.run(&["lock", "why", "calico/typha:v3.27.0"]);
+    assert_eq!(by_reference.stdout, ran.stdout);
+}
+
+#[test]
+fn why_a_base_image_and_a_wheel_are_there() {
+    let home = home();
+    let python = home.run(&["lock", "why", "image.python"]).stdout;
+    assert!(python.contains("used by  fetch: app.backend is built on it"), "{python}");
+    let wheel = home.run(&["lock", "why", "werkzeug"]).stdout;
+    assert!(wheel.contains("used by  fetch: app.backend is built with it"), "{wheel}");
+    assert!(
+        wheel.contains("what these require is not known, because they are not in the store: wheel.blinker"),
+        "{wheel}"
+    );
+}
+
+#[test]
+fn why_knows_an_entry_by_a_digest_of_it() {
+    let home = Home::with_small_lab();
+    let ran = home.run(&["lock", "why", "6dcd4ce23d88"]);
+    insta::assert_snapshot!(ran.stdout, @"
+    manifest.operator  https://upstream.invalid/v3.27.0/operator.yaml
+      intent   lock/ztlab.toml:9:11
+      used by  calico: applied as it is
+      from     https://upstream.invalid/v3.27.0/operator.yaml
+      costs    12 B: 12 B alone
+
+    may ask as well, and was not looked at: manifest.operator
+    ");
+    let unknown = home.run(&["lock", "why", "00d4ce23d88e"]);
+    assert_eq!(unknown.exit, 2);
+    assert!(unknown.stderr.contains("`00d4ce23d88e` is no entry of this lab"), "{}", unknown.stderr);
+}

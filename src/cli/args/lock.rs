@@ -38,8 +38,18 @@ pub(in crate::cli) enum LockAction {
     },
     /// Hold the lock and the lab's YAML against lock/policy.toml; open no socket (exit code 11 on findings)
     Lint,
+    /// Say why an entry is in the lock: who asks for it, what it costs, where it comes from, what uses it
+    Why {
+        /// An entry as `image.calico-node`, an image's reference, or the beginning of a digest
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Compare what manifests, operators and Minikube will ask for with what is locked, both ways (exit code 11 on findings)
-    Audit,
+    Audit {
+        /// Compare with what a cluster really asked for as well: a file of `ztlab install --record`
+        #[arg(long, value_name = "FILE")]
+        recorded: Option<PathBuf>,
+    },
     /// Compare two locks for a review: what was bumped, what it costs to download, and what must not be missed
     Diff(DiffArguments),
     /// Merge three locks by entry: git's merge driver for lock/ztlab.lock

@@ -197,6 +197,9 @@ pub(super) struct InstallArguments {
     /// Take over fields that another field manager owns
     #[arg(long)]
     pub(super) force_conflicts: bool,
+    /// Write what the cluster asked for to this file: every container's image, and the images on the node
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

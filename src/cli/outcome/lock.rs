@@ -3,7 +3,7 @@
 use crate::{
     base::human_bytes,
     cli::render::{Render, table},
-    review::Finding,
+    review::{Finding, why::Why},
     verb::lock,
 };
 
@@ -108,6 +108,7 @@ impl Render for lock::AuditOutcome {
         );
         let requests: usize = report.askers.values().sum();
         let locked = report.answered.iter().filter(|one| !one.entries.is_empty()).count();
+        lines.extend(self.recorded.map(|containers| format!("compared with {containers} recorded containers")));
         lines.push(format!(
             "lab {}: {requests} requests for {} things, {locked} of them locked; asked by",
             self.lab_id.short(),
@@ -118,6 +119,53 @@ impl Render for lock::AuditOutcome {
         lines.extend((!rows.is_empty()).then(|| table(&rows)));
         lines.join("\n")
     }
+}
+
+impl Render for lock::WhyOutcome {
+    fn text(&self) -> String {
+        let mut blocks: Vec<String> = self.entries.iter().map(entry_explained).collect();
+        let mut notes = Vec::new();
+        if !self.unseen.is_empty() {
+            notes.push(format!("may ask as well, and was not looked at: {}", self.unseen.join(", ")));
+        }
+        if !self.unread_wheels.is_empty() {
+            let wheels = self.unread_wheels.join(", ");
+            notes.push(format!("what these require is not known, because they are not in the store: {wheels}"));
+        }
+        blocks.extend((!notes.is_empty()).then(|| notes.join("\n")));
+        blocks.join("\n\n")
+    }
+}
+
+fn entry_explained(why: &Why) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |what: &str, text: String| rows.push(vec![format!("  {what}"), text]);
+    match &why.intent {
+        Some(place) => row("intent", format!("lock/ztlab.toml:{}:{}", place.line, place.column)),
+        None => row("intent", "lock/ztlab.toml does not ask for it: `ztlab lock` removes it".to_owned()),
+    }
+    for ask in &why.asks {
+        let source = ask.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
+        row("asked by", format!("{}: {}{source}", ask.who, ask.place));
+    }
+    for one in &why.uses {
+        row("used by", format!("{}: {}", one.by, one.how));
+    }
+    if why.asks.is_empty() && why.uses.is_empty() {
+        row("used by", "nobody who was looked at".to_owned());
+    }
+    why.from.iter().for_each(|from| row("from", from.clone()));
+    let shared = why.shared.iter().map(|one| format!("{} shared with {}", human_bytes(one.bytes), one.with));
+    let parts: Vec<String> = std::iter::once(format!("{} alone", human_bytes(why.alone))).chain(shared).collect();
+    match (why.bytes, why.pending.is_empty()) {
+        (0, false) => row("costs", format!("not known yet: {}", why.pending.join(", "))),
+        (bytes, true) => row("costs", format!("{}: {}", human_bytes(bytes), parts.join(", "))),
+        (bytes, false) => {
+            let gaps = why.pending.join(", ");
+            row("costs", format!("{} and more: {}; not known yet: {gaps}", human_bytes(bytes), parts.join(", ")));
+        }
+    }
+    format!("{}  {}\n{}", why.entry, why.want, table(&rows))
 }
 
 /// A list that fits a line; all of it is in the JSON.

@@ -1,5 +1,7 @@
 //! `ztlab lock audit`: what the lab will ask for against what is locked, both ways. Opens no socket.
 
+use std::path::Path;
+
 use miette::Diagnostic;
 use serde::Serialize;
 
@@ -10,9 +12,10 @@ use crate::{
     review::{
         Finding,
         audit::{self, Report},
+        recorded::compare,
     },
     step::objects,
-    verb::Context,
+    verb::{Context, record, verify::OWN_NAMESPACES},
 };
 
 use super::yaml::{LabYaml, store_if_there};
@@ -22,6 +25,8 @@ use super::yaml::{LabYaml, store_if_there};
 pub struct AuditOutcome {
     /// The lab's identity.
     pub lab_id: Digest,
+    /// How many recorded containers were compared as well; absent without a record.
+    pub recorded: Option<usize>,
     /// The judgement.
     #[serde(flatten)]
     pub report: Report,
@@ -88,12 +93,31 @@ pub(super) fn demand(context: &Context, lock: &Lock) -> miette::Result<Demand> {
     Ok(objects::demand(lock, &sources, &unread))
 }
 
-/// Audits the lock of a lab.
+/// A record of another lock says nothing about this one.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the record is of lab {found}, and this lock is lab {expected}")]
+#[diagnostic(code(record::other), help("make one of this lab with `ztlab install --record FILE`"))]
+pub(super) struct OtherLab {
+    expected: String,
+    found: String,
+}
+
+/// Audits the lock of a lab, with `recorded` also against what a cluster really asked for.
 ///
 /// # Errors
-/// When lock or a manifest cannot be read. Findings are in the outcome.
-pub fn audit(context: &Context) -> miette::Result<AuditOutcome> {
+/// When lock, record or a manifest cannot be read, or the record is of another lock. Findings are in the outcome.
+pub fn audit(context: &Context, recorded: Option<&Path>) -> miette::Result<AuditOutcome> {
     let lock = lockfile::read(&context.lock_path())?;
-    let report = audit::audit(&lock, &demand(context, &lock)?);
-    Ok(AuditOutcome { lab_id: lock.lab_id(), report })
+    let record = recorded.map(record::read).transpose()?;
+    let lab_id = lock.lab_id();
+    if let Some(record) = record.as_ref().filter(|record| record.lab_id != lab_id.to_string()) {
+        let found = record.lab_id.trim_start_matches("sha256:").chars().take(12).collect();
+        return Err(OtherLab { expected: lab_id.short(), found }.into());
+    }
+    let demand = demand(context, &lock)?;
+    let mut report = audit::audit(&lock, &demand);
+    if let Some(record) = &record {
+        report.findings.extend(compare(&lock, &demand, record, &OWN_NAMESPACES));
+    }
+    Ok(AuditOutcome { lab_id, recorded: record.map(|record| record.containers.len()), report })
 }

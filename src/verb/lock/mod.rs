@@ -12,6 +12,7 @@ mod limit;
 mod lint;
 mod merge;
 mod show;
+mod why;
 mod yaml;
 
 use miette::Diagnostic;
@@ -37,6 +38,7 @@ pub use limit::age_limit;
 pub use lint::{LintOutcome, PolicyBroken, lint, policy};
 pub use merge::{InstallOutcome, MergeError, MergeOutcome, MergeRequest, install_driver, merge_files};
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
+pub use why::{WhyOutcome, why};
 
 use super::Context;
 
