@@ -13,15 +13,15 @@ use oci_spec::distribution::Reference;
 use reqwest::{
     Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
-    redirect,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use crate::base::Reporter;
+use crate::base::{Reporter, reference::split_reference};
 
 use super::{
     DockerConfig, ExtraRoots, FetchError, Proxies, RetryPolicy,
+    http::Http,
     retry::{self, Backoff},
     source::{Location, Mirrors, Part, shown},
     throttle::Throttle,
@@ -30,8 +30,6 @@ use super::{
 
 /// Told to every server.
 pub(super) const USER_AGENT: &str = concat!("ztlab/", env!("CARGO_PKG_VERSION"));
-/// As browsers and curl have it, about: more is a loop.
-const MAX_REDIRECTS: usize = 10;
 /// A document that is read into memory; the largest index pages of PyPI have a few megabytes.
 const MAX_DOCUMENT: u64 = 32 * 1024 * 1024;
 
@@ -80,7 +78,7 @@ impl Default for Network {
 
 /// The way out. One per run, shared by everything that asks the network.
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     network: Network,
     tokens: Tokens,
     throttle: Option<Throttle>,
@@ -110,22 +108,11 @@ impl Client {
     /// Makes a client; opens no connection.
     ///
     /// # Errors
-    /// When TLS cannot be set up, or a proxy has no usable address.
+    /// When a proxy has no usable address.
     pub fn new(network: Network, reporter: Arc<dyn Reporter>) -> Result<Self, FetchError> {
-        let mirrors = network.mirrors.clone();
-        // `reqwest` drops credentials when the host changes; what it does not know is our rule for plain HTTP.
-        let policy = redirect::Policy::custom(move |attempt| {
-            if attempt.previous().len() > MAX_REDIRECTS {
-                return attempt.error("too many redirects");
-            }
-            if attempt.url().scheme() == "http" && !mirrors.allows_plain_http(attempt.url()) {
-                return attempt.error("redirected to plain HTTP");
-            }
-            attempt.follow()
-        });
-        let http = build(&network, policy)?;
+        let http = Http::new(&network, true)?;
         // A pool of its own: a token request goes to another host than the blobs, and follows no redirect.
-        let tokens = build(&network, redirect::Policy::none())?;
+        let tokens = Http::new(&network, false)?;
         Ok(Self {
             http,
             tokens: Tokens::new(tokens, network.credentials.clone(), network.idle_timeout),
@@ -337,7 +324,7 @@ impl Client {
         pass: Option<&Pass>,
     ) -> Result<reqwest::Response, FetchError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request = self.http.request(method.clone(), location.url.clone()).headers(headers.clone());
+        let mut request = self.http.get()?.request(method.clone(), location.url.clone()).headers(headers.clone());
         if let Some(accept) = location.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -371,17 +358,6 @@ impl Client {
     }
 }
 
-fn build(network: &Network, policy: redirect::Policy) -> Result<reqwest::Client, FetchError> {
-    let builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(network.connect_timeout)
-        .redirect(policy)
-        .referer(false)
-        .tls_certs_merge(network.extra_roots.0.clone());
-    let built = network.proxies.apply(builder)?.build();
-    built.map_err(|source| FetchError::Connect { url: "any address".to_owned(), source })
-}
-
 /// The first kilobytes of a body, as text: enough to read an error.
 async fn start_of(mut response: reqwest::Response) -> String {
     let mut bytes = Vec::new();
@@ -409,8 +385,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn parse_reference(text: &str) -> Result<Reference, FetchError> {
-    text.parse().map_err(|error: oci_spec::distribution::ParseError| FetchError::Address {
-        text: text.to_owned(),
-        problem: error.to_string(),
-    })
+    let address = |problem: &str| FetchError::Address { text: text.to_owned(), problem: problem.to_owned() };
+    let (registry, repository) = split_reference(text).map_err(address)?;
+    // What is asked of the repository is said beside it; a tag takes no part in that.
+    Ok(Reference::with_tag(registry, repository, "latest".to_owned()))
 }

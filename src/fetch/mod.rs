@@ -1,7 +1,7 @@
 //! The only code with sockets to the outside. Brings blobs into the store, and small documents to `resolve`.
 //!
 //! ```text
-//! schedule   all missing blobs of all artifacts, largest first, `jobs` at once
+//! schedule   all missing blobs of all artifacts, largest first, `jobs` at once; names for whole ones, in groups
 //!   └─ blob      one blob: its sources in turn; waits while another process brings it
 //!        └─ retry     which failures are worth another attempt, and when
 //!             └─ attempt   one GET into the store: stall, range, length, HTML page
@@ -25,6 +25,7 @@ mod credentials;
 mod docker;
 mod error;
 mod from;
+mod http;
 mod local;
 mod members;
 mod proxy;

@@ -23,6 +23,7 @@ use crate::base::{Event, Reporter};
 use super::{
     FetchError,
     credentials::{Credentials, DockerConfig, Login},
+    http::Http,
     retry::retry_after,
     source::{is_loopback, shown},
 };
@@ -65,7 +66,7 @@ pub(super) struct Refusal<'a> {
 /// The passes of one run.
 pub(super) struct Tokens {
     /// Follows no redirect: a token request carries a password, and 307 would take its body along.
-    http: reqwest::Client,
+    http: Http,
     credentials: Credentials,
     limit: Duration,
     /// Registry and repository → its pass. The async lock makes the tasks that meet an expired token ask once.
@@ -88,7 +89,7 @@ struct Answer {
 
 impl Tokens {
     /// `http` must follow no redirects; `limit` is how long a token service may take.
-    pub(super) fn new(http: reqwest::Client, config: DockerConfig, limit: Duration) -> Self {
+    pub(super) fn new(http: Http, config: DockerConfig, limit: Duration) -> Self {
         Self { http, credentials: Credentials::new(config), limit, known: Mutex::default() }
     }
 
@@ -160,9 +161,9 @@ impl Tokens {
 
     async fn ask(&self, wish: &Wish, login: Option<&Login>, asked: &(dyn Fn() + Sync)) -> Result<String, FetchError> {
         let request = match login {
-            None => self.http.get(wish.realm.clone()).query(&wish.query),
+            None => self.http.get()?.get(wish.realm.clone()).query(&wish.query),
             Some(Login::Password { user, password }) => {
-                self.http.get(wish.realm.clone()).query(&wish.query).basic_auth(user, Some(password))
+                self.http.get()?.get(wish.realm.clone()).query(&wish.query).basic_auth(user, Some(password))
             }
             // docs.docker.com/reference/api/registry/auth, "OAuth2 token authentication".
             Some(Login::Identity(token)) => {
@@ -172,7 +173,7 @@ impl Tokens {
                     ("client_id", "ztlab"),
                     ("refresh_token", token.as_str()),
                 ]);
-                let request = self.http.post(wish.realm.clone()).body(form.finish());
+                let request = self.http.get()?.post(wish.realm.clone()).body(form.finish());
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             }
         };
