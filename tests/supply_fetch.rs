@@ -20,3 +20,5 @@ mod registry;
 mod relock;
 #[path = "supply/sources.rs"]
 mod sources;
+#[path = "supply/together.rs"]
+mod together;

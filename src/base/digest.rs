@@ -5,6 +5,13 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::{Event, human_bytes};
+
+/// From here on the missing instructions cost more than a second.
+const SHOWS: u64 = 256 * 1024 * 1024;
+/// As measured on a processor that has them, with and without (docs/decisions.md, "SHA-256 by sha2").
+const SLOWER: u32 = 7;
+
 /// A SHA-256 digest.
 ///
 /// Its text form is the OCI one, `sha256:` and 64 lower-case hexadecimal digits
@@ -89,6 +96,28 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Whether this processor has instructions for SHA-256. [`Hasher`] asks the same question when it first runs
+/// (`sha2`, src/sha256.rs), and uses them.
+pub fn has_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("sse4.1");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("sha2");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+/// What to tell people before so many bytes are digested; nothing where it does not show.
+pub fn warning_when_slow(has_instructions: bool, bytes: u64) -> Option<Event> {
+    (!has_instructions && bytes >= SHOWS).then(|| {
+        let text = format!(
+            "this processor has no instructions for SHA-256: checking {} takes {SLOWER} times the work that it takes on one that has them",
+            human_bytes(bytes)
+        );
+        Event::Warning { text }
+    })
+}
+
 /// Digests a stream, piece by piece.
 #[derive(Debug, Default, Clone)]
 pub struct Hasher(Sha256);
@@ -130,6 +159,14 @@ mod tests {
         ] {
             assert!(text.parse::<Digest>().is_err(), "{text} parsed");
         }
+    }
+
+    #[test]
+    fn a_slow_processor_is_warned_about_when_it_shows() {
+        assert_eq!(warning_when_slow(true, u64::MAX), None);
+        assert_eq!(warning_when_slow(false, 10_000), None);
+        let warning = warning_when_slow(false, 1_500_000_000);
+        assert!(matches!(&warning, Some(Event::Warning { text }) if text.contains("1.5 GB")), "{warning:?}");
     }
 
     #[test]

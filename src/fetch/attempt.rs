@@ -13,9 +13,11 @@ use super::{
     source::Location,
 };
 
-/// Bytes gathered before they are hashed and written: a task switch per network packet would cost more
-/// than the work.
-const PIECE: usize = 512 * 1024;
+/// Bytes gathered before they are hashed and written: a system call for each packet of a slow line would cost
+/// more than the work. What a fast line brings in one read is as large and goes straight through.
+const PIECE: usize = 128 * 1024;
+/// A read of this size is worth a write of its own: gathering it first would copy it once more.
+const LARGE_READ: usize = 64 * 1024;
 
 /// What one place has told about a blob in this run.
 #[derive(Default)]
@@ -67,38 +69,46 @@ async fn read_body(
     slot: &mut Option<Ingest>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), FetchError> {
-    let mut buffer = Vec::with_capacity(PIECE);
+    let mut gathered = Vec::new();
     loop {
-        let received = slot.as_ref().map_or(0, Ingest::written) + buffer.len() as u64;
+        let received = slot.as_ref().map_or(0, Ingest::written) + gathered.len() as u64;
         let chunk = client.chunk(answer, location, received).await;
-        let ended = !matches!(chunk, Ok(Some(_)));
-        if let Ok(Some(chunk)) = &chunk {
-            buffer.extend_from_slice(chunk);
-        }
-        // What came before the line broke is kept: the next attempt goes on from there.
-        if buffer.len() >= PIECE || (ended && !buffer.is_empty()) {
-            let length = buffer.len() as u64;
-            buffer = write(location, slot, buffer).await?;
-            progress(length);
+        let (piece, ended): (&[u8], bool) = match &chunk {
+            Ok(Some(chunk)) => (chunk, false),
+            Ok(None) | Err(_) => (&[], true),
+        };
+        let fits = !ended && piece.len() < LARGE_READ && gathered.len() + piece.len() <= PIECE;
+        if !fits {
+            // Also when the line broke: what came before is kept, the next attempt goes on from there.
+            take(location, slot, &gathered, progress).await?;
+            gathered.clear();
         }
         if ended {
             return chunk.map(|_| ());
         }
+        if piece.len() >= LARGE_READ {
+            take(location, slot, piece, progress).await?;
+        } else {
+            gathered.reserve_exact(PIECE - gathered.len());
+            gathered.extend_from_slice(piece);
+        }
     }
 }
 
-/// Hashes and writes on a blocking thread, and gives the empty buffer back.
-async fn write(location: &Location, slot: &mut Option<Ingest>, mut buffer: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-    let Some(mut ingest) = slot.take() else { return Ok(buffer) };
-    let (ingest, buffer, result) = super::blob::blocking(move || {
-        let result = ingest.append(&buffer);
-        buffer.clear();
-        (ingest, buffer, result)
-    })
-    .await;
-    *slot = Some(ingest);
-    match result {
-        Ok(()) => Ok(buffer),
+/// Hashes and writes, right here: the bytes are still in this core's cache, and a piece takes well under a
+/// millisecond.
+async fn take(
+    location: &Location,
+    slot: &mut Option<Ingest>,
+    piece: &[u8],
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), FetchError> {
+    let Some(ingest) = slot.as_mut().filter(|_| !piece.is_empty()) else { return Ok(()) };
+    match ingest.append(piece) {
+        Ok(()) => {
+            progress(piece.len() as u64);
+            Ok(())
+        }
         Err(StoreError::TooLong { limit, .. }) => {
             restart(slot).await?;
             Err(FetchError::TooLong { url: location.shown(), limit })

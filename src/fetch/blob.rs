@@ -2,9 +2,11 @@
 
 use std::{sync::atomic::AtomicU64, sync::atomic::Ordering, time::Duration};
 
+use tokio::task::JoinError;
+
 use crate::{
     base::{Digest, Event, Expected, report::next_transfer_id},
-    store::{Ingest, Slot, Store, StoreError, StoredBlob, waiting_for},
+    store::{Ingest, Slot, Store, StoreError, StoredBlob, Whole, waiting_for},
 };
 
 use super::{
@@ -26,15 +28,41 @@ pub struct Wanted {
     pub label: String,
 }
 
+/// What came of bringing a blob.
+#[derive(Debug)]
+pub(super) enum Brought {
+    /// It has its name already.
+    Present(StoredBlob),
+    /// Its bytes are here and checked; [`Store::publish`] gives them their name.
+    Whole(Whole),
+}
+
 impl Client {
     /// Brings a blob into the store; finding it there is success.
     ///
     /// # Errors
     /// The last source's failure, after retries; and at once when the store fails or the client is offline.
     pub async fn blob(&self, store: &Store, wanted: &Wanted, locations: &[Location]) -> Result<StoredBlob, FetchError> {
+        match self.bring(store, wanted, locations).await? {
+            Brought::Present(blob) => Ok(blob),
+            Brought::Whole(whole) => {
+                let store = store.clone();
+                Ok(blocking(move || store.publish_one(whole)).await?)
+            }
+        }
+    }
+
+    /// As [`Client::blob`], and leaves it to the caller to give the blob its name: whoever brings many lets
+    /// many share one wait for the disk.
+    pub(super) async fn bring(
+        &self,
+        store: &Store,
+        wanted: &Wanted,
+        locations: &[Location],
+    ) -> Result<Brought, FetchError> {
         let name = partial_name(wanted, locations);
         let mut slot = match self.open(store, wanted, &name).await? {
-            Slot::Present(blob) => return Ok(blob),
+            Slot::Present(blob) => return Ok(Brought::Present(blob)),
             Slot::Empty(ingest) => Some(ingest),
         };
         let id = next_transfer_id();
@@ -48,9 +76,9 @@ impl Client {
         for (index, location) in locations.iter().enumerate() {
             let transfer = Transfer { client: self, store, wanted, name: &name, location, id };
             match transfer.run(&mut slot).await {
-                Ok(blob) => {
+                Ok(brought) => {
                     self.reporter().report(Event::TransferFinished { id });
-                    return Ok(blob);
+                    return Ok(brought);
                 }
                 Err(error) => {
                     let retrying = index + 1 < locations.len() && !is_final_everywhere(&error);
@@ -94,21 +122,21 @@ struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    async fn run(&self, slot: &mut Option<Ingest>) -> Result<StoredBlob, FetchError> {
+    async fn run(&self, slot: &mut Option<Ingest>) -> Result<Brought, FetchError> {
         let mut backoff = Backoff::new(&self.client.network().retry);
         let mut memory = Memory::default();
         let mut started_over = false;
         loop {
             if slot.is_none() {
                 match self.client.open(self.store, self.wanted, self.name).await? {
-                    Slot::Present(blob) => return Ok(blob),
+                    Slot::Present(blob) => return Ok(Brought::Present(blob)),
                     Slot::Empty(ingest) => *slot = Some(ingest),
                 }
             }
             let resumed = slot.as_ref().is_some_and(|ingest| ingest.written() > 0);
             let brought = AtomicU64::new(0);
             let error = match self.attempt(slot, &mut memory, &brought).await {
-                Ok(blob) => return Ok(blob),
+                Ok(whole) => return Ok(Brought::Whole(whole)),
                 Err(error) => error,
             };
             // The first half may be another run's, of bytes that upstream has replaced since, or that a
@@ -132,7 +160,7 @@ impl Transfer<'_> {
         slot: &mut Option<Ingest>,
         memory: &mut Memory,
         brought: &AtomicU64,
-    ) -> Result<StoredBlob, FetchError> {
+    ) -> Result<Whole, FetchError> {
         let progress = |bytes: u64| {
             brought.fetch_add(bytes, Ordering::Relaxed);
             self.client.reporter().report(Event::TransferProgress { id: self.id, bytes });
@@ -141,11 +169,11 @@ impl Transfer<'_> {
         let Some(ingest) = slot.take() else {
             return Err(FetchError::Address { text: self.name.to_owned(), problem: "its slot is gone".to_owned() });
         };
-        self.finish(ingest, slot).await
+        self.check(ingest, slot).await
     }
 
-    /// Checks and names what came; the reasons why it may not be the blob.
-    async fn finish(&self, mut ingest: Ingest, slot: &mut Option<Ingest>) -> Result<StoredBlob, FetchError> {
+    /// Checks what came; the reasons why it may not be the blob.
+    async fn check(&self, mut ingest: Ingest, slot: &mut Option<Ingest>) -> Result<Whole, FetchError> {
         let url = self.location.shown();
         let expected = ingest.expected();
         if let Some(size) = expected.size.filter(|size| ingest.written() < *size) {
@@ -161,12 +189,12 @@ impl Transfer<'_> {
                 ingest.restart()?;
                 return Ok((head, None));
             }
-            Ok((head, Some(ingest.finish())))
+            Ok((head, Some(ingest.check())))
         })
         .await
         .map_err(|error: StoreError| FetchError::Store(error))?;
         match result {
-            Some(Ok(blob)) => Ok(blob),
+            Some(Ok(whole)) => Ok(whole),
             Some(Err(StoreError::WrongDigest { .. })) | None if is_html(&head) => {
                 Err(FetchError::Html { url, expected: label })
             }
@@ -200,7 +228,12 @@ fn is_html(head: &[u8]) -> bool {
 
 /// Runs blocking work off the async threads. A panic there is raised here.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    joined(tokio::task::spawn_blocking(work)).await
+}
+
+/// Waits for a task. A panic there is raised here.
+pub(super) async fn joined<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
+    match task.await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,15 +1,23 @@
 //! One scheduler over all blobs of all artifacts.
 
+use std::{sync::Arc, time::Duration};
+
 use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    base::Digest,
+    base::{Digest, Event, human_bytes},
     lockfile::Origin,
     plan::PlannedBlob,
-    store::{Store, StoreError},
+    store::{Store, StoreError, Whole},
 };
 
-use super::{Client, FetchError, blob::Wanted, source::Location};
+use super::{
+    Client, FetchError,
+    blob::{Brought, Wanted, blocking, joined},
+    source::Location,
+};
 
 /// A blob that could not be had.
 #[derive(Debug)]
@@ -74,30 +82,95 @@ impl BlobError {
     }
 }
 
+/// Blobs that are given their names together, at most. Each holds two files open until then: macOS lets a
+/// process have 256 unless its user asks for more.
+const GROUP: usize = 32;
+/// How long a whole blob waits for others, to share the wait for the disk with them: short enough that another
+/// process which needs the blob does not notice.
+const GATHER: Duration = Duration::from_millis(250);
+/// A wait for the disk that lasts longer is said: the downloads are over, and a stick is slow.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Downloads every blob that somebody publishes, `jobs` at once, in the order given (a plan's is largest
 /// first). The first failure does not stop the others: what came is kept for the next run.
 ///
-/// Archive members and built images are not downloads; they are left alone here.
-pub async fn fetch_all(client: &Client, store: &Store, missing: Vec<PlannedBlob>, jobs: usize) -> Vec<Failure> {
-    let downloads = missing.into_iter().filter(|blob| blob.origins.iter().any(is_published));
-    stream::iter(downloads)
-        .map(|blob| async move {
-            let result = fetch_one(client, store, &blob).await;
-            result.err().map(|error| Failure { blob, error: error.into() })
-        })
-        .buffer_unordered(jobs.max(1))
-        .filter_map(std::future::ready)
-        .collect()
-        .await
+/// While the next ones come, those that are whole are synced and named in groups. Archive members and built
+/// images are not downloads; they are left alone here.
+pub async fn fetch_all(client: &Arc<Client>, store: &Store, missing: Vec<PlannedBlob>, jobs: usize) -> Vec<Failure> {
+    let (hand_over, whole) = mpsc::channel(GROUP);
+    let downloads = async move {
+        // A task each: one task for all of them would hash on one core.
+        let one = async |blob: PlannedBlob| {
+            let task = tokio::spawn(bring(Arc::clone(client), store.clone(), blob));
+            match joined(AbortOnDropHandle::new(task)).await {
+                (_, Ok(Brought::Present(_))) => None,
+                (blob, Ok(Brought::Whole(whole))) => {
+                    // The other end is gone only when this future is.
+                    let _ = hand_over.send((blob, whole)).await;
+                    None
+                }
+                (blob, Err(error)) => Some(Failure { blob, error: error.into() }),
+            }
+        };
+        let wanted = missing.into_iter().filter(|blob| blob.origins.iter().any(is_published));
+        let brought = stream::iter(wanted).map(one).buffer_unordered(jobs.max(1));
+        brought.filter_map(std::future::ready).collect::<Vec<_>>().await
+    };
+    let (mut failures, not_named) = futures::join!(downloads, publish(client, store, whole));
+    failures.extend(not_named);
+    failures
 }
 
-async fn fetch_one(client: &Client, store: &Store, blob: &PlannedBlob) -> Result<(), FetchError> {
+async fn bring(client: Arc<Client>, store: Store, blob: PlannedBlob) -> (PlannedBlob, Result<Brought, FetchError>) {
+    let brought = bring_from(&client, &store, &blob).await;
+    (blob, brought)
+}
+
+async fn bring_from(client: &Client, store: &Store, blob: &PlannedBlob) -> Result<Brought, FetchError> {
     let mut locations = Vec::new();
     for origin in &blob.origins {
         locations.extend(locate(client, origin, &blob.descriptor.digest)?);
     }
     let wanted = Wanted { expected: blob.descriptor.into(), label: blob.label.clone() };
-    client.blob(store, &wanted, &locations).await.map(|_| ())
+    client.bring(store, &wanted, &locations).await
+}
+
+/// Gives blobs their names as they come, in groups, until nobody hands over more.
+///
+/// Every blob gets its turn soon, whatever else happens: two processes that each kept a blob the other waits
+/// for would wait for ever.
+async fn publish(client: &Client, store: &Store, mut whole: mpsc::Receiver<(PlannedBlob, Whole)>) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    while let Some(first) = whole.recv().await {
+        let mut group = vec![first];
+        let deadline = tokio::time::Instant::now() + GATHER;
+        while group.len() < GROUP
+            && let Ok(Some(next)) = tokio::time::timeout_at(deadline, whole.recv()).await
+        {
+            group.push(next);
+        }
+        let (blobs, whole): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let store = store.clone();
+        let named = blocking(move || store.publish(whole));
+        let results = said_when_slow(client, &blobs, named).await;
+        let failed = blobs.into_iter().zip(results).filter_map(|(blob, result)| Some((blob, result.err()?)));
+        failures.extend(failed.map(|(blob, error)| Failure { blob, error: FetchError::from(error).into() }));
+    }
+    failures
+}
+
+/// Waits for the disk; tells people what is being waited for.
+async fn said_when_slow<T>(client: &Client, blobs: &[PlannedBlob], work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    match tokio::time::timeout(PATIENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let bytes = blobs.iter().map(|blob| blob.descriptor.size).sum();
+            let text = format!("waiting for the disk to keep {}", human_bytes(bytes));
+            client.reporter().report(Event::Note { text });
+            work.await
+        }
+    }
 }
 
 fn locate(client: &Client, origin: &Origin, digest: &Digest) -> Result<Vec<Location>, FetchError> {

@@ -1,4 +1,4 @@
-//! How bytes get into the store: hash and limit while writing, check, sync, rename.
+//! How bytes get into the store: hash and limit while writing, check. Their names come in `publish`.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,10 +8,13 @@ use std::{
 
 use crate::base::{Descriptor, Digest, Event, Expected, Hasher, Reporter, file};
 
-use super::{Store, StoreError, StoredBlob};
+use super::{Store, StoreError, StoredBlob, Whole};
 
 /// Piece size for hashing what an earlier run left.
 const PIECE: usize = 256 * 1024;
+/// So much is gathered before the system is asked to begin writing it to the disk: small enough that little is
+/// left for the sync at the end, large enough for long runs of blocks.
+const WRITE_BACK_STEP: u64 = 8 * 1024 * 1024;
 
 /// The place of a blob: taken, or ours to fill.
 #[derive(Debug)]
@@ -27,13 +30,15 @@ pub enum Slot {
 pub struct Ingest {
     store: Store,
     expected: Expected,
-    name: String,
+    name: Box<str>,
     partial: PathBuf,
     file: File,
     hasher: Hasher,
     written: u64,
+    /// Bytes from the start whose write-back was begun.
+    on_the_way: u64,
     /// Held until the rename; the kernel lets go of it when the process dies.
-    _lock: File,
+    lock: File,
 }
 
 impl Store {
@@ -99,12 +104,13 @@ impl Store {
         let mut ingest = Ingest {
             store: self.clone(),
             expected,
-            name: name.to_owned(),
+            name: name.into(),
             partial,
             file,
             hasher: Hasher::default(),
             written: 0,
-            _lock: lock,
+            on_the_way: 0,
+            lock,
         };
         ingest.take_up()?;
         Ok(Slot::Empty(ingest))
@@ -148,7 +154,15 @@ impl Ingest {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.written = length;
+        if self.written - self.on_the_way >= WRITE_BACK_STEP {
+            self.begin_write_back();
+        }
         Ok(())
+    }
+
+    fn begin_write_back(&mut self) {
+        file::begin_write_back(&self.file, self.on_the_way, self.written - self.on_the_way);
+        self.on_the_way = self.written;
     }
 
     /// Forgets everything that is here.
@@ -160,17 +174,28 @@ impl Ingest {
         self.file.seek(SeekFrom::Start(0))?;
         self.hasher = Hasher::default();
         self.written = 0;
+        self.on_the_way = 0;
         Ok(())
     }
 
-    /// Checks length and digest, syncs, and gives the blob its name.
+    /// Checks length and digest, syncs, and gives the blob its name: [`Ingest::check`] and
+    /// [`Store::publish`] for one blob.
+    ///
+    /// # Errors
+    /// [`StoreError::Truncated`], [`StoreError::WrongDigest`], and any I/O error.
+    pub fn finish(self) -> Result<StoredBlob, StoreError> {
+        let store = self.store.clone();
+        store.publish_one(self.check()?)
+    }
+
+    /// Checks length and digest.
     ///
     /// A partial file that turns out wrong is removed: resuming it could never end well. One that is
     /// merely short stays.
     ///
     /// # Errors
     /// [`StoreError::Truncated`], [`StoreError::WrongDigest`], and any I/O error.
-    pub fn finish(mut self) -> Result<StoredBlob, StoreError> {
+    pub fn check(mut self) -> Result<Whole, StoreError> {
         if let Some(expected) = self.expected.size.filter(|size| self.written < *size) {
             return Err(StoreError::Truncated { digest: self.label(), expected, found: self.written });
         }
@@ -179,12 +204,9 @@ impl Ingest {
             fs_err::remove_file(&self.partial)?;
             return Err(StoreError::WrongDigest { expected, found, size: self.written });
         }
-        self.file.sync_data()?;
-        let path = self.store.path_of(&found);
-        fs_err::rename(&self.partial, &path)?;
-        file::sync_folder(&self.store.blobs())?;
-        self.store.vouch(&found, &self.file.metadata()?);
-        Ok(StoredBlob { path, descriptor: Descriptor { digest: found, size: self.written } })
+        self.begin_write_back();
+        let descriptor = Descriptor { digest: found, size: self.written };
+        Ok(Whole { partial: self.partial, file: self.file, descriptor, _lock: self.lock })
     }
 
     /// The first bytes of what is here: enough to recognise an HTML page.
@@ -201,7 +223,7 @@ impl Ingest {
 
     /// What errors call this blob.
     pub fn label(&self) -> String {
-        self.expected.digest.map_or_else(|| self.name.clone(), |digest: Digest| digest.to_string())
+        self.expected.digest.map_or_else(|| self.name.to_string(), |digest: Digest| digest.to_string())
     }
 
     /// Hashes what an earlier run left. Without an expected digest nothing could prove, at the end, that
@@ -211,6 +233,9 @@ impl Ingest {
         let too_long = self.expected.size.is_some_and(|size| length > size);
         if self.expected.digest.is_none() || too_long {
             return self.restart();
+        }
+        if length == 0 {
+            return Ok(());
         }
         let mut piece = vec![0; PIECE];
         loop {

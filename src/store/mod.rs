@@ -32,6 +32,7 @@ mod ingest;
 mod labs;
 mod ledger;
 mod listing;
+mod publish;
 mod verify;
 
 use std::{
@@ -52,6 +53,7 @@ pub use index::NamedImage;
 pub(crate) use ingest::waiting_for;
 pub use ingest::{Ingest, Slot};
 pub use labs::KnownLab;
+pub use publish::Whole;
 pub use verify::{Damage, DamagedBlob};
 
 use ledger::{Ledger, Stamp};

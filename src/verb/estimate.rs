@@ -53,7 +53,7 @@ pub async fn run(context: &Context, request: &Request, sample: Duration) -> miet
     let plan = Plan::new(&lock, &store.present()?, &only);
     let mut network = context.network(request.per_host)?;
     network.max_rate = request.max_rate;
-    let client = Client::new(network, Arc::new(Silent))?;
+    let client = Arc::new(Client::new(network, Arc::new(Silent))?);
     let pending: Vec<String> =
         lock.pending().into_iter().map(|(name, _)| name).filter(|name| is_selected(name, &only)).collect();
 
@@ -113,7 +113,7 @@ async fn left_of_quota(client: &Client, manifest: &Location) -> Option<u64> {
 
 /// Bytes per second over as many connections as the fetch would use. Manifests are not touched: they may cost a pull.
 async fn measure(
-    client: &Client,
+    client: &Arc<Client>,
     store: &crate::store::Store,
     downloads: Vec<PlannedBlob>,
     jobs: Option<usize>,

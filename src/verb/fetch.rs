@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    base::{Digest, Event, Platform},
+    base::{Digest, Event, Platform, digest},
     fetch::{self, Client, Source, blocking},
     intent::Intent,
     lockfile::{self, CheckedLock, ImagePin, Lock},
@@ -99,7 +99,7 @@ pub async fn run(
     }
     let store = context.open_store()?;
     let before = store.present()?;
-    let client = client(context, request)?;
+    let client = Arc::new(client(context, request)?);
     let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
     let mut run = Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new() };
     let as_it_was = lockfile::write(&run.lock);
@@ -157,7 +157,7 @@ fn look_at_intent(context: &Context, request: &Request, lock: &Lock) -> miette::
 struct Run<'a> {
     context: &'a Context,
     request: &'a Request,
-    client: Client,
+    client: Arc<Client>,
     store: Store,
     lock: Lock,
     failures: Vec<ArtifactFailure>,
@@ -227,6 +227,9 @@ impl Run<'_> {
         let transfers = missing.iter().filter(comes).count();
         if transfers > 0 {
             self.client.reporter().report(Event::TransfersPlanned { transfers, bytes });
+        }
+        if let Some(warning) = digest::warning_when_slow(digest::has_instructions(), bytes) {
+            self.client.reporter().report(warning);
         }
     }
 
