@@ -1,8 +1,12 @@
 """lock and fetch against a real registry and a real file server; damage in the store is found before the cluster is touched."""
 
+import dataclasses
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import unittest
 
 from product import Lab, kubectl, say
@@ -13,6 +17,22 @@ def digest_of(lock, block, key):
     """A digest in one block of a lock's text."""
     text = lock.split(f"\n[{block}]\n", 1)[1].split("\n\n", 1)[0]
     return re.search(key + r' = \{ digest = "(sha256:[0-9a-f]{64})"', text).group(1)
+
+
+def pip(*arguments):
+    """pip's answer; None when it has none."""
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def real_package_index():
+    """Arguments that lead to the package index which pip is configured for; None when it does not answer."""
+    if pip("index", "versions", "flask") is None:
+        return None
+    index = (os.environ.get("PIP_INDEX_URL") or pip("config", "get", "global.index-url") or "").rstrip("/")
+    certificates = os.environ.get("PIP_CERT") or pip("config", "get", "global.cert")
+    mirror = ["--mirror", f"https://pypi.org={index.removesuffix('/simple')}"] if index else []
+    return mirror + (["--ca-file", certificates] if certificates else [])
 
 
 class Supply(unittest.TestCase):
@@ -31,12 +51,30 @@ class Supply(unittest.TestCase):
     def test_1_lock_names_every_byte_and_is_deterministic(self):
         self.succeed(self.lab.run("lock", online=True))
         first = self.lab.lock_text()
-        other = Lab(self.settings, "other").create()
-        self.succeed(other.run("lock", online=True, store=self.settings.work / "other-store"))
+        other = Lab(self.settings, "other/path with blanks").create()
+        elsewhere = {**os.environ, "TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8"}
+        self.succeed(other.run("lock", online=True, store=self.settings.work / "other-store", env=elsewhere))
         self.assertEqual(first, other.lock_text(), "the same intent gave two locks")
         shutil.rmtree(self.settings.work / "other-store")
         again = self.succeed(self.lab.run("lock", online=True)).outcome()
         self.assertFalse(again["changed"])
+        upgrade = self.succeed(self.lab.run("lock", "--upgrade", online=True)).outcome()
+        self.assertEqual((upgrade["changed"], upgrade["written"], upgrade["changes"]), (False, False, []))
+        self.assertEqual(first, self.lab.lock_text())
+
+    def test_1_the_wheels_are_locked_from_the_real_package_index_in_the_same_run(self):
+        index = real_package_index()
+        if index is None:
+            self.skipTest("pip reaches no package index")
+        hosts = ("https://pypi.org=", "https://files.pythonhosted.org=")
+        mirrors = [mirror for mirror in self.settings.mirrors if not mirror.startswith(hosts)]
+        real = Lab(dataclasses.replace(self.settings, mirrors=mirrors), "real-index").create()
+        texts = []
+        for _ in range(2):
+            self.succeed(real.run("lock", *index, online=True))
+            texts.append(real.lock_text())
+        self.assertEqual(texts[0], texts[1])
+        self.assertEqual(texts[0].count("\nlinux-amd64 = { url = \"https://files.pythonhosted.org/"), 8)
 
     def test_2_fetch_brings_everything_and_then_asks_nothing(self):
         brought = self.succeed(self.lab.run("fetch", online=True))
