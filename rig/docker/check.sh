@@ -5,6 +5,7 @@
 set -uo pipefail
 export ZTLAB_RIG_INSTANCE=${ZTLAB_RIG_CHECK_INSTANCE:-8}
 . "$(dirname "$(readlink -f "$0")")/folders.sh"
+. "$RIG/lib/check.sh"
 KICBASE=gcr.io/k8s-minikube/kicbase:v0.0.42
 PAUSE=registry.k8s.io/pause:3.9
 NODE=zt-check
@@ -12,24 +13,6 @@ NODE_PATIENCE=60
 WORK=$(mktemp -d)
 # Recipes of the eight images that minikube's cache holds.
 CACHED_RECIPES=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy etcd coredns pause storage-provisioner)
-passed=0
-failed=0
-
-# check CLAIM COMMAND...: one line of evidence for each claim.
-check() {
-  local claim=$1
-  shift
-  if "$@" >"$WORK/evidence" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $claim"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $claim"
-    sed 's/^/      /' "$WORK/evidence" | tail -n 8
-  fi
-}
-
-equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
 
 # config_digest ARCHIVE: what Docker has to report as the image's ID.
 config_digest() { tar -xOf "$1" manifest.json | sed 's/.*"Config": "blobs.\(sha256\).\([0-9a-f]*\)".*/\1:\2/'; }
@@ -198,5 +181,4 @@ check "nothing is left on the machine" nothing_is_left
 check "a dockerd that was killed with a node in it" crash
 check "nothing is left after that either" nothing_is_left
 rm -r "$WORK"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+counted

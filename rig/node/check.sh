@@ -5,30 +5,13 @@
 set -uo pipefail
 export ZTLAB_RIG_INSTANCE=${ZTLAB_RIG_CHECK_INSTANCE:-9}
 . "$(dirname "$(readlink -f "$0")")/../lib/common.sh"
+. "$RIG/lib/check.sh"
 
 TOOLBOX=docker.io/ztlab/toolbox:1
 SERVICE=kubernetes.default.svc.cluster.local
 # Seconds that a pod may take; a second or two are normal.
 POD_PATIENCE=90
-passed=0
-failed=0
 
-# check CLAIM COMMAND...: one line of evidence for each claim. A round ends early when there is no node to ask.
-check() {
-  local claim=$1
-  shift
-  if "$@" >"$RIG_STATE/log/check.txt" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $claim"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $claim"
-    sed 's/^/      /' "$RIG_STATE/log/check.txt" | tail -n 8
-    return 1
-  fi
-}
-
-equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
 node_up() { "$RIG/node/up.sh"; }
 node_down() { "$RIG/node/down.sh" "$@"; }
 
@@ -152,5 +135,4 @@ no_processes() { [ -z "$(node_processes)" ]; }
 node_down --wipe --quiet
 first_round && second_round
 node_down --wipe --quiet
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+counted

@@ -4,25 +4,8 @@
 # Ends with the line `N passed, N failed`.
 set -uo pipefail
 . "$(dirname "$(readlink -f "$0")")/folders.sh"
+. "$RIG/lib/check.sh"
 WORK=$(mktemp -d)
-passed=0
-failed=0
-
-# check CLAIM COMMAND...: one line of evidence for each claim.
-check() {
-  local claim=$1
-  shift
-  if "$@" >"$WORK/evidence" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $claim"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $claim"
-    sed 's/^/      /' "$WORK/evidence" | tail -n 8
-  fi
-}
-
-equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
 
 # images_of_the_lab: every reference of the rig's intent, its versions filled in.
 images_of_the_lab() {
@@ -152,5 +135,4 @@ check "both servers are nobody, on loopback, without capabilities" servers_are_n
 check "requests are counted" requests_are_counted
 [ -n "${was_running:-}" ] || "$RIG/upstream/upstream.sh" down
 rm -r "$WORK"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+counted

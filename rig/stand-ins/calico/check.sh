@@ -6,31 +6,13 @@
 set -uo pipefail
 export ZTLAB_RIG_INSTANCE=${ZTLAB_RIG_CHECK_INSTANCE:-8}
 . "$(dirname "$(readlink -f "$0")")/../../lib/common.sh"
+. "$RIG/lib/check.sh"
 HERE=$RIG/stand-ins/calico
 MANIFEST=$RIG/upstream/files/calico-v3.27.0/tigera-operator.yaml
 # Without the enforcer's image, which the check of a failing pull leaves out at first.
 IMAGES=(operator cni typha kube-controllers csi node-driver-registrar pod2daemon-flexvol flow)
 # Seconds that a step may take; the whole network takes about ten.
 PATIENCE=90
-passed=0
-failed=0
-
-# check CLAIM COMMAND...: one line of evidence for each claim.
-check() {
-  local claim=$1
-  shift
-  if "$@" >"$RIG_STATE/log/check.txt" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $claim"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $claim"
-    sed 's/^/      /' "$RIG_STATE/log/check.txt" | tail -n 12
-  fi
-}
-
-equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
-becomes() { local limit=$1; shift; wait_until "$limit" "$@" || "$@"; }
 
 import_images() {
   local recipes=() layout layouts
@@ -121,5 +103,4 @@ installation_checks
 policy_checks
 restart_checks
 removal_checks
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+counted

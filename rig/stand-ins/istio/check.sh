@@ -7,6 +7,7 @@
 set -uo pipefail
 export ZTLAB_RIG_INSTANCE=${ZTLAB_RIG_CHECK_INSTANCE:-7}
 . "$(dirname "$(readlink -f "$0")")/../../lib/common.sh"
+. "$RIG/lib/check.sh"
 HERE=$RIG/stand-ins/istio
 POLICIES=$(cd "$RIG/../istio" && pwd)
 IMAGES=(pilot proxyv2 mesh-probe)
@@ -14,25 +15,6 @@ IMAGES=(pilot proxyv2 mesh-probe)
 PATIENCE=90
 # Seconds until a changed policy must hold. One or two are normal.
 POLICY_PATIENCE=10
-passed=0
-failed=0
-
-# check CLAIM COMMAND...: one line of evidence for each claim.
-check() {
-  local claim=$1
-  shift
-  if "$@" >"$RIG_STATE/log/check.txt" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok    $claim"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $claim"
-    sed 's/^/      /' "$RIG_STATE/log/check.txt" | tail -n 12
-  fi
-}
-
-equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
-becomes() { local limit=$1; shift; wait_until "$limit" "$@" || "$@"; }
 
 import_images() {
   local recipes=() layout layouts
@@ -130,5 +112,4 @@ else
   removal_checks
 fi
 rm -rf "$RIG_STATE/istio-1.20.0"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+counted
