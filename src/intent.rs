@@ -6,12 +6,12 @@
 
 pub mod compatibility;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use miette::{NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::base::Platform;
+use crate::base::{Place, Platform, conflict_marker};
 
 /// The schema that this version of ztlab reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -165,7 +165,7 @@ pub enum IntentError {
     )]
     Unreadable(#[source] std::io::Error),
     /// Not TOML, or not of the intent's shape.
-    #[error("cannot read the intent: {message}")]
+    #[error("cannot read the intent: {message} ({place})")]
     #[diagnostic(
         code(intent::syntax),
         help("correct lock/ztlab.toml at the marked place, then run `ztlab lock --check`")
@@ -173,12 +173,30 @@ pub enum IntentError {
     Syntax {
         /// What the parser found.
         message: String,
+        /// Where.
+        place: Place,
         /// The text.
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         /// The place.
         #[label("here")]
-        place: Option<SourceSpan>,
+        span: SourceSpan,
+    },
+    /// Git left its marks.
+    #[error("the intent holds an unfinished merge: a conflict marker in {place}")]
+    #[diagnostic(
+        code(intent::conflict),
+        help("keep the lines that you want and remove the markers, then run `ztlab lock`")
+    )]
+    Conflict {
+        /// Where.
+        place: Place,
+        /// The text.
+        #[source_code]
+        text: Arc<NamedSource<String>>,
+        /// The marker.
+        #[label("conflict marker")]
+        span: SourceSpan,
     },
     /// A schema of the future (or none that ever was).
     #[error("the intent has schema {found}, and this ztlab knows schema {SCHEMA}")]
@@ -207,10 +225,16 @@ impl Intent {
     /// # Errors
     /// When the text is no intent of this schema, or an entry contradicts itself.
     pub fn parse(text: &str) -> Result<Self, IntentError> {
-        let syntax = |error: toml::de::Error| IntentError::Syntax {
-            message: error.message().to_owned(),
-            text: NamedSource::new("lock/ztlab.toml", text.to_owned()),
-            place: error.span().map(Into::into),
+        let named = || Arc::new(NamedSource::new("lock/ztlab.toml", text.to_owned()));
+        if let Some(marker) = conflict_marker(text) {
+            let place = Place::of(text, marker.start);
+            return Err(IntentError::Conflict { place, text: named(), span: marker.into() });
+        }
+        let syntax = |error: toml::de::Error| {
+            let range = error.span().unwrap_or_default();
+            // Multi-line messages repeat the place, which is drawn anyway.
+            let message = error.message().lines().next().unwrap_or_default().to_owned();
+            IntentError::Syntax { message, place: Place::of(text, range.start), text: named(), span: range.into() }
         };
         let Schema { schema } = toml::from_str(text).map_err(syntax)?;
         if schema != SCHEMA {

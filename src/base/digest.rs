@@ -23,9 +23,26 @@ pub struct Digest([u8; 32]);
 
 /// Text that is not a SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits")]
+#[error("`{text}` is not a digest: {}", self.problem())]
 pub struct DigestError {
     text: String,
+}
+
+impl DigestError {
+    fn problem(&self) -> String {
+        let digits = match self.text.split_once(':') {
+            Some(("sha256", digits)) => digits,
+            Some((algorithm, _)) => return format!("only sha256 is known here, not {algorithm}"),
+            None => self.text.as_str(),
+        };
+        match digits.chars().count() {
+            _ if !digits.chars().all(|digit| digit.is_ascii_hexdigit()) || digits == self.text => {
+                "expected `sha256:` and 64 lower-case hexadecimal digits".to_owned()
+            }
+            64 => "its digits must be lower case".to_owned(),
+            count => format!("it has {count} hexadecimal digits, and SHA-256 has 64"),
+        }
+    }
 }
 
 impl Digest {

@@ -168,6 +168,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("integrity::member", 21, "A member of an archive has another SHA-256 than the lock says."),
     explain("integrity::store", 21, "The store holds damaged or missing blobs."),
     explain("integrity::too_long", 21, "A server sent more bytes than the lock says; the rest was not read."),
+    explain("intent::conflict", 2, "lock/ztlab.toml holds the conflict markers of a merge."),
     explain("intent::entry", 2, "An entry of lock/ztlab.toml contradicts itself or names something that is not there."),
     explain("intent::schema", 2, "lock/ztlab.toml was written for another version of ztlab."),
     explain("intent::syntax", 2, "lock/ztlab.toml is not TOML, or has a key that ztlab does not know."),
@@ -175,6 +176,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lab::read", 2, "A file of the lab cannot be read."),
     explain("lab::text", 2, "A locked manifest is not text."),
     explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
+    explain("lock::byte_order_mark", 10, "The lock begins with a byte order mark, which an editor put there."),
     explain(
         "lock::age",
         11,
@@ -191,6 +193,9 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "The lock was edited by hand or by a merge: it is not in the one form that ztlab writes.",
     ),
     explain("lock::conflict", 10, "The lock holds the conflict markers of a merge."),
+    explain("lock::digest", 10, "The lock has a digest that is none: upper case, too short, or of another algorithm."),
+    explain("lock::duplicate", 10, "The lock has an entry or a key twice, as a merge of two changes leaves it."),
+    explain("lock::encoding", 10, "The lock is not UTF-8."),
     explain(
         "lock::incompatible",
         11,
@@ -198,6 +203,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("lock::incomplete", 10, "Some entries of the lock have no digest yet: `ztlab fetch` completes them."),
     explain("lock::lacks", 10, "The lock has no entry that this verb needs."),
+    explain("lock::line_endings", 10, "The lock has Windows line endings."),
     explain("lock::merge", 10, "Two sides of a merge ask for different things of one entry: a person has to decide."),
     explain("lock::platform", 10, "The lock is for other platforms than this machine."),
     explain(
@@ -206,11 +212,12 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "The lock or the lab's YAML breaks a rule of lock/policy.toml. The table says where, and what helps.",
     ),
     explain("lock::prober", 10, "The lock has no image that the probes can call from."),
-    explain("lock::schema", 10, "The lock was written by a newer ztlab."),
+    explain("lock::schema", 10, "The lock was written by another version of ztlab."),
     explain("lock::side", 10, "One of the locks that are to be compared or merged is no lock as ztlab writes it."),
     explain("lock::source", 10, "A source file of an app cannot be read."),
     explain("lock::stale", 10, "The intent or an app's source changed since the lock was written."),
-    explain("lock::syntax", 10, "The lock is not TOML, or has a key that ztlab does not know."),
+    explain("lock::syntax", 10, "The lock is not TOML, lacks a key, or has a value of the wrong kind."),
+    explain("lock::unknown_key", 10, "The lock has a key that ztlab does not know."),
     explain("lock::unreadable", 10, "The lock cannot be read."),
     explain(
         "lock::unresolved",

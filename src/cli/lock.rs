@@ -6,10 +6,18 @@ use super::{
 };
 use crate::verb::{Context, lock};
 
+/// What reads intent and lock and nothing else.
+pub(super) fn run_alone(context: &Context, arguments: LockArguments, json: bool) -> miette::Result<()> {
+    match arguments.action {
+        Some(LockAction::Show { names }) => render::outcome("lock show", &lock::show(context, &names)?, json),
+        _ => render::outcome("lock --check", &lock::check(context)?, json),
+    }
+    Ok(())
+}
+
 pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: bool) -> miette::Result<()> {
     match arguments.action {
-        None if arguments.check => render::outcome("lock --check", &lock::check(context)?, json),
-        None => {
+        None if !arguments.check => {
             let age = lock::age_limit(context, arguments.min_age, arguments.allow_unknown_age)?;
             let request = lock::Request { upgrade: arguments.upgrade, dry_run: arguments.dry_run, age };
             render::outcome("lock", &lock::run(context, &request).await?, json);
@@ -25,12 +33,12 @@ pub(super) async fn dispatch(context: &Context, arguments: LockArguments, json: 
             render::outcome("lock lint", &outcome, json);
             outcome.verdict()?;
         }
-        Some(LockAction::Show { names }) => render::outcome("lock show", &lock::show(context, &names)?, json),
         Some(LockAction::Diff(arguments)) => diff(context, &arguments, json).await?,
         Some(LockAction::Merge(arguments)) => match merge_request(&arguments) {
             Some(request) => merge(&request, json).await?,
             None => render::outcome("lock merge", &lock::install_driver(context).await?, json),
         },
+        None | Some(LockAction::Show { .. }) => run_alone(context, arguments, json)?,
     }
     Ok(())
 }

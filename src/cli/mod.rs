@@ -22,7 +22,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use self::{
-    args::{Arguments, ColorChoice, InstallArguments, TargetArguments, Verb},
+    args::{Arguments, ColorChoice, Global, InstallArguments, TargetArguments, Verb},
     progress::{Progress, Style},
     settings::Settings,
 };
@@ -38,6 +38,10 @@ pub fn main() -> ExitCode {
     let json = arguments.global.json;
     set_color(arguments.global.color);
     start_log(arguments.global.verbose);
+    if arguments.verb.asks_nobody() {
+        // No runtime: its signal handler alone would be a pair of sockets, and checking a lock opens none.
+        return ended(run_alone(arguments), json);
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -53,13 +57,7 @@ pub fn main() -> ExitCode {
                 render::error_line("interrupted; the same command goes on from here");
                 ExitCode::from(130)
             }
-            result = run(arguments) => match result {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(report) => {
-                    render::failure(&report, json);
-                    exit::exit_of(&report)
-                }
-            }
+            result = run(arguments) => ended(result, json),
         }
     });
     // A blocking writer may still wait for a child that is gone.
@@ -78,39 +76,65 @@ async fn interrupted() {
     }
 }
 
-async fn run(arguments: Arguments) -> miette::Result<()> {
-    let global = arguments.global;
-    let json = global.json;
-    match &arguments.verb {
-        Verb::Explain { code } => return explain::print(code.as_deref(), json),
+/// Prints why a run failed, and turns its end into the exit code.
+fn ended(result: miette::Result<()>, json: bool) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            render::failure(&report, json);
+            exit::exit_of(&report)
+        }
+    }
+}
+
+/// Verbs that ask neither network nor cluster.
+fn run_alone(arguments: Arguments) -> miette::Result<()> {
+    let json = arguments.global.json;
+    match arguments.verb {
+        Verb::Explain { code } => explain::print(code.as_deref(), json)?,
         Verb::Completions { shell } => {
             // Into memory first: clap_complete panics when the pipe is closed (`ztlab completions zsh | head`).
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Arguments::command(), "ztlab", &mut script);
+            clap_complete::generate(shell, &mut Arguments::command(), "ztlab", &mut script);
             let _ = std::io::stdout().write_all(&script);
-            return Ok(());
         }
         Verb::Man => {
             // A closed pipe (`ztlab man | head`) is not an error.
             let _ = clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout());
-            return Ok(());
         }
         Verb::Version => {
             let platform =
                 crate::base::Platform::current().map_or("unknown".to_owned(), |platform| platform.to_string());
             let version = outcome::Version { version: env!("CARGO_PKG_VERSION"), platform };
             render::outcome("version", &version, json);
-            return Ok(());
         }
-        Verb::Lock(arguments) => {
-            if let Some(request) = lock::driver_request(arguments) {
-                return lock::merge(&request, json).await;
-            }
+        Verb::Lock(lock) => {
+            let (context, progress) = prepare(&arguments.global)?;
+            let result = lock::run_alone(&context, lock, json);
+            progress.clear();
+            result?;
         }
         _ => {}
     }
-    let settings = Settings::resolve(&global)?;
-    let progress = Arc::new(Progress::new(Style::choose(json, global.quiet)));
+    Ok(())
+}
+
+async fn run(arguments: Arguments) -> miette::Result<()> {
+    let Arguments { global, verb } = arguments;
+    if let Verb::Lock(arguments) = &verb
+        && let Some(request) = lock::driver_request(arguments)
+    {
+        return lock::merge(&request, global.json).await;
+    }
+    let (context, progress) = prepare(&global)?;
+    let result = dispatch(&context, verb, global.yes, global.json).await;
+    progress.clear();
+    result
+}
+
+fn prepare(global: &Global) -> miette::Result<(Context, Arc<Progress>)> {
+    let settings = Settings::resolve(global)?;
+    let progress = Arc::new(Progress::new(Style::choose(global.json, global.quiet)));
     let context = Context {
         lab: settings.lab,
         store: settings.store,
@@ -124,9 +148,7 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
             .collect(),
         reporter: Arc::clone(&progress) as Arc<dyn crate::base::Reporter>,
     };
-    let result = dispatch(&context, arguments.verb, global.yes, json).await;
-    progress.clear();
-    result
+    Ok((context, progress))
 }
 
 async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miette::Result<()> {

@@ -40,6 +40,7 @@
 //! |---|---|
 //! | `model` | the values |
 //! | `parse`, `write` | text to values and back; the identity on canonical text |
+//! | `spoilt` | what is wrong with a text that is no canonical lock, and where |
 //! | `request` | the lock that an intent asks for, still without digests |
 //! | `pending` | what an entry still lacks |
 //! | `check` | intent against lock; [`CheckedLock`] |
@@ -53,6 +54,7 @@ mod model;
 mod parse;
 mod pending;
 mod request;
+mod spoilt;
 mod wire;
 mod write;
 
@@ -69,8 +71,9 @@ pub use model::{
     AppEntry, Download, FileEntry, ImageEntry, ImagePin, Lock, ManifestEntry, MemberPin, ToolEntry, ToolPin,
     WheelEntry, WheelRequestText,
 };
-pub use parse::{LockError, parse};
+pub use parse::parse;
 pub use request::{carry_over, carry_over_apps, request};
+pub use spoilt::LockError;
 pub use write::write;
 
 /// A lock file that cannot be read.
@@ -98,8 +101,8 @@ pub enum ReadError {
 /// # Errors
 /// When there is none, or its text is no canonical lock.
 pub fn read(path: &Path) -> Result<Lock, ReadError> {
-    match fs_err::read_to_string(path) {
-        Ok(text) => Ok(parse(&text)?),
+    match fs_err::read(path) {
+        Ok(bytes) => Ok(parse(&spoilt::decode(bytes)?)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ReadError::Absent { path: path.display().to_string() })
         }

@@ -6,7 +6,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    base::{Descriptor, Digest, Expected, Platform},
+    base::{Descriptor, Digest, Expected, Place, Platform},
     intent::{AppRequest, Intent, Side},
 };
 
@@ -215,16 +215,22 @@ fn spoilt_locks_are_told_apart() {
     let upper = format!("index = {{ digest = \"{}\" }}", Digest::of(b"index").to_string().to_uppercase());
     for (text, expected) in [
         (spoilt("[image.pause]", "<<<<<<< HEAD\n[image.pause]"), "unfinished merge: a conflict marker in line 14"),
-        (format!("{good}\n{entry}"), "the same entry stands twice"),
+        (format!("{good}\n{entry}"), "[image.pause] twice, the second time in line 18, column 8"),
         (spoilt("pending =", "pinned ="), "unknown field `pinned`"),
-        (spoilt("schema = 1", "schema = 2\nnovelty = 1"), "schema 2, and this ztlab knows schema 1"),
-        (spoilt("pending = [\"linux", &format!("{upper}\npending = [\"linux")), "is not a digest"),
-        (good.replace('\n', "\r\n"), "not in canonical form: line 1"),
-        (format!("\u{feff}{good}"), "not in canonical form: line 1"),
-        (spoilt("name = ", "name  = "), "line 3 is `name  = \"small\"`, and ztlab writes `name = \"small\"`"),
+        (
+            spoilt("schema = 1", "schema = 2\nnovelty = 1"),
+            "schema 2, and this ztlab knows schema 1 (line 2, column 10)",
+        ),
+        (spoilt("pending = [\"linux", &format!("{upper}\npending = [\"linux")), "its digits must be lower case"),
+        (good.replace('\n', "\r\n"), "Windows line endings (CR LF), the first in line 1, column 73"),
+        (format!("\u{feff}{good}"), "byte order mark (line 1, column 1)"),
+        (
+            spoilt("name = ", "name  = "),
+            "line 3, column 6: it has `name  = \"small\"` where ztlab writes `name = \"small\"`",
+        ),
         (spoilt("\npending = [\"linux-arm64 manifest\"]", ""), "ztlab writes `pending = [\"linux-arm64 manifest\"]`"),
-        (format!("{good}\n"), "not in canonical form: line 17"),
-        (good.trim_end().to_owned(), "not in canonical form: line 16"),
+        (format!("{good}\n"), "it goes on after its end"),
+        (good.trim_end().to_owned(), "there is no newline at its end"),
     ] {
         let error = parse(&text).expect_err(expected).to_string();
         assert!(error.contains(expected), "expected `{expected}`, got `{error}`");
@@ -235,7 +241,7 @@ fn spoilt_locks_are_told_apart() {
 fn syntax_errors_have_line_and_column() {
     let text = write(&small()).replacen("[image.pause]", "[image.pause", 1);
     let error = parse(&text).unwrap_err();
-    assert!(matches!(error, LockError::Syntax { line: 14, column: 13, .. }), "{error}");
+    assert!(matches!(error, LockError::Syntax { place: Place { line: 14, column: 13 }, .. }), "{error}");
 }
 
 #[test]

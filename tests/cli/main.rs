@@ -13,4 +13,6 @@ mod pages;
 mod people;
 mod policies;
 mod reviews;
+mod sockets;
+mod tampered;
 mod team;

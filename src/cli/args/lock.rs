@@ -28,6 +28,13 @@ pub(in crate::cli) struct LockArguments {
     pub(in crate::cli) dry_run: bool,
 }
 
+impl LockArguments {
+    /// Whether intent and lock are all that is looked at.
+    pub(in crate::cli) fn reads_only(&self) -> bool {
+        self.check || matches!(self.action, Some(LockAction::Show { .. }))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum LockAction {
     /// Show what the lock names: each artifact with its request, digests and sizes

@@ -136,6 +136,17 @@ pub(super) enum Verb {
     Version,
 }
 
+impl Verb {
+    /// Whether the verb works on files alone, without network and cluster.
+    pub(super) fn asks_nobody(&self) -> bool {
+        match self {
+            Self::Explain { .. } | Self::Completions { .. } | Self::Man | Self::Version => true,
+            Self::Lock(arguments) => arguments.reads_only(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct FetchArguments {
     /// Fail rather than complete entries that have no digest yet

@@ -19,7 +19,7 @@ use miette::Diagnostic;
 
 use crate::{
     intent::Intent,
-    lockfile::{self, Lock, ReadError},
+    lockfile::{self, Lock, LockError, ReadError},
     plan::is_selected,
     resolve::{self, AgeLimit, Question},
 };
@@ -98,7 +98,8 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     lockfile::carry_over(&mut lock, &named(&old, &names));
     lockfile::carry_over_apps(&mut lock, &reusable_apps(&old, request.upgrade.as_deref()), &sources);
 
-    let changed = !context.lock_path().exists() || lockfile::write(&lock) != lockfile::write(&old);
+    let there = fs_err::read(context.lock_path()).ok();
+    let changed = there.as_deref() != Some(lockfile::write(&lock).as_bytes());
     let written = changed && !request.dry_run;
     if written {
         lockfile::save(&context.lock_path(), &lock).map_err(SaveError)?;
@@ -138,11 +139,13 @@ pub(super) fn refuse_unknown(lock: &Lock, names: &[String]) -> Result<(), Unknow
     }
 }
 
-/// The old lock; an empty one where there is none yet.
+/// The old lock; an empty one where there is none yet. One that says the right thing in other bytes is as good:
+/// it is about to be written anew.
 fn read_if_there(context: &Context) -> miette::Result<Lock> {
     match lockfile::read(&context.lock_path()) {
         Ok(lock) => Ok(lock),
         Err(ReadError::Absent { .. }) => Ok(Lock::default()),
+        Err(ReadError::Text(LockError::NotCanonical { content, .. })) => Ok(*content),
         Err(error) => Err(error.into()),
     }
 }
