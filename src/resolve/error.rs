@@ -73,13 +73,13 @@ pub enum ResolveError {
     )]
     Checksum {
         /// Which file.
-        what: String,
+        what: Box<str>,
         /// The checksum file's address.
-        checksum: String,
+        checksum: Box<str>,
         /// What it says.
         published: Digest,
         /// Who says otherwise: the lock, or the file's address.
-        other: String,
+        other: Box<str>,
         /// What that has.
         found: Digest,
     },

@@ -152,10 +152,10 @@ impl Room<'_> {
             && published != locked
         {
             return Err(ResolveError::Checksum {
-                what: sought.what,
-                checksum: address.clone(),
+                what: sought.what.into(),
+                checksum: address.as_str().into(),
                 published,
-                other: "the lock".to_owned(),
+                other: "the lock".into(),
                 found: locked,
             });
         }
@@ -174,8 +174,8 @@ impl Room<'_> {
         let found = self.download(sought.url, expected, sought.what.clone()).await;
         let found = match (found, published) {
             (Err(ResolveError::Fetch(FetchError::WrongDigest { url, found, .. })), Some((address, published))) => {
-                let (what, checksum) = (sought.what, address.clone());
-                return Err(ResolveError::Checksum { what, checksum, published, other: url, found });
+                let (what, checksum) = (sought.what.into(), address.as_str().into());
+                return Err(ResolveError::Checksum { what, checksum, published, other: url.into(), found });
             }
             (found, _) => found?,
         };
