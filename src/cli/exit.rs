@@ -176,7 +176,6 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("lab::read", 2, "A file of the lab cannot be read."),
     explain("lab::text", 2, "A locked manifest is not text."),
     explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
-    explain("lock::byte_order_mark", 10, "The lock begins with a byte order mark, which an editor put there."),
     explain(
         "lock::age",
         11,
@@ -187,6 +186,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         11,
         "Something will be asked for that is not locked, or something is locked that nobody asks for, or nobody knows what a version asks for. The table says which.",
     ),
+    explain("lock::byte_order_mark", 10, "The lock begins with a byte order mark, which an editor put there."),
     explain(
         "lock::canonical",
         10,

@@ -212,7 +212,7 @@ fn spoilt_locks_are_told_apart() {
     let entry = "[image.pause]\nwant = \"registry.k8s.io/pause:3.9\"\npending = [\"linux-arm64 manifest\"]\n";
     assert!(good.ends_with(entry), "{good}");
     let spoilt = |from: &str, to: &str| good.replacen(from, to, 1);
-    let upper = format!("index = {{ digest = \"{}\" }}", Digest::of(b"index").to_string().to_uppercase());
+    let upper = format!("index = {{ digest = \"sha256:{}\" }}", Digest::of(b"index").hex().to_uppercase());
     for (text, expected) in [
         (spoilt("[image.pause]", "<<<<<<< HEAD\n[image.pause]"), "unfinished merge: a conflict marker in line 14"),
         (format!("{good}\n{entry}"), "[image.pause] twice, the second time in line 18, column 8"),

@@ -196,7 +196,7 @@ fn a_side_that_is_no_lock_is_named() {
     assert_eq!(ran.exit, 10);
     let lines: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!(lines[0], "error: the lock of `HEAD~1` cannot be compared");
-    assert!(lines[1].starts_with("  because: cannot read the lock: unknown field `wants`"), "{}", lines[1]);
+    assert!(lines[1].contains("unknown field `wants`"), "{}", lines[1]);
     assert_eq!(lines[3], "  more: ztlab explain lock::side");
     let ran = team.run(&["lock", "diff", "HEAD..HEAD~1"]);
     assert!(ran.stderr.contains("the lock of `HEAD~1`"), "{}", ran.stderr);

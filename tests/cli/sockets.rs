@@ -22,6 +22,7 @@ fn network_calls(home: &Home, arguments: &[&str]) -> Option<Vec<String>> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "whoever runs the tests should know what was not tested")]
 fn checking_the_lock_opens_no_socket() {
     if cfg!(not(target_os = "linux")) || Command::new("strace").arg("--version").output().is_err() {
         eprintln!("skipped: there is no strace to ask the kernel with");

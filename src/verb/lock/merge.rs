@@ -80,7 +80,7 @@ pub enum MergeError {
         side: &'static str,
         /// What is wrong with it.
         #[source]
-        source: LockError,
+        source: Box<LockError>,
     },
     /// A file cannot be read or written.
     #[error("cannot read or write {}", .file.display())]
@@ -131,7 +131,7 @@ pub async fn merge_files(
         Err((side, source)) => {
             // Leaving our side as it is would look like a merge that somebody made.
             Git::merge_lines(environment, files).await?;
-            return Err(MergeError::Broken { path, side, source });
+            return Err(MergeError::Broken { path, side, source: Box::new(source) });
         }
     };
     let merged = merge(&base, &ours, &theirs);
