@@ -18,6 +18,8 @@ mod raw;
 mod registry;
 #[path = "supply/relock.rs"]
 mod relock;
+#[path = "supply/shapes.rs"]
+mod shapes;
 #[path = "supply/sources.rs"]
 mod sources;
 #[path = "supply/together.rs"]
