@@ -294,6 +294,7 @@ pub(super) fn not_canonical(text: &str, canonical: &str, content: Lock) -> LockE
         ("", "\n") => format!("{place}: there is no newline at its end"),
         ("", _) => format!("{place}: it ends where ztlab writes `{expected}`"),
         (_, "") => format!("{place}: it goes on after its end"),
+        _ if expected.is_empty() => format!("{place}: it has `{found}` where ztlab writes an empty line"),
         _ if found.is_empty() => format!("{place} is empty where ztlab writes `{expected}`"),
         _ => format!("{place}: it has `{found}` where ztlab writes `{expected}`"),
     };

@@ -203,6 +203,19 @@ fn a_side_that_is_no_lock_is_named() {
 }
 
 #[test]
+fn a_side_in_another_spelling_is_compared_by_what_it_says() {
+    let team = Team::new();
+    team.home.edit("lab/lock/ztlab.lock", "want = ", "want  = ");
+    team.commit("another spelling");
+    team.write(&lock_of(INTENT));
+    team.commit("as ztlab writes it");
+    let ran = team.run(&["--json", "lock", "diff", "HEAD~1..HEAD"]);
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    let outcome: serde_json::Value = serde_json::from_str(ran.stdout.trim()).unwrap();
+    assert_eq!(outcome["outcome"]["alarms"], serde_json::json!([]), "{outcome}");
+}
+
+#[test]
 fn words_that_are_no_revision_cannot_be_options() {
     let team = Team::new();
     for word in ["--output=/tmp/x", "-h", "nowhere", "HEAD:lock/ztlab.lock", ":/the lab^{tree}"] {
