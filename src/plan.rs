@@ -100,6 +100,18 @@ pub enum PlanError {
         /// Which.
         missing: Vec<PlannedBlob>,
     },
+    /// Blobs are there with other bytes: a failing disk, or somebody's hand. Not the same as never fetched.
+    #[error("the store holds {} of this lab with other bytes than the lock says\n{}", counted(.damaged), listed(.damaged))]
+    #[diagnostic(
+        code("integrity::damaged"),
+        help(
+            "with a network, `ztlab store repair` fetches them again; without one, `ztlab fetch --from DIR` takes them from another store"
+        )
+    )]
+    Damaged {
+        /// Which.
+        damaged: Vec<PlannedBlob>,
+    },
     /// A digest that the lock does not name.
     #[error("blob {0} is not part of this lab")]
     #[diagnostic(
@@ -155,9 +167,14 @@ impl Complete {
     /// [`Complete::verify`] reads them again.
     ///
     /// # Errors
-    /// [`PlanError::Missing`], naming the artifacts.
+    /// [`PlanError::Damaged`] or [`PlanError::Missing`], naming the artifacts.
     pub fn open(lock: CheckedLock, store: Store) -> Result<Self, PlanError> {
         let plan = Plan::new(&lock, &store.present()?, &[]);
+        let there = |blob: &&PlannedBlob| store.path_of(&blob.descriptor.digest).exists();
+        let damaged: Vec<PlannedBlob> = plan.missing.iter().filter(there).cloned().collect();
+        if !damaged.is_empty() {
+            return Err(PlanError::Damaged { damaged });
+        }
         if !plan.missing.is_empty() {
             return Err(PlanError::Missing { missing: plan.missing });
         }

@@ -181,4 +181,4 @@ check "nothing is left on the machine" nothing_is_left
 check "a dockerd that was killed with a node in it" crash
 check "nothing is left after that either" nothing_is_left
 rm -r "$WORK"
-counted
+claims_counted

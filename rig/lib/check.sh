@@ -26,8 +26,8 @@ equals() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'"; return 1; }; }
 # becomes SECONDS COMMAND...: waits for the command to succeed; the last try is the evidence.
 becomes() { local limit=$1; shift; wait_until "$limit" "$@" || "$@"; }
 
-# counted: the last line of every check, `N passed, N failed`; fails when a claim did.
-counted() {
+# claims_counted: the last line of every check, `N passed, N failed`; fails when a claim did.
+claims_counted() {
   rm -f "$EVIDENCE"
   echo "$passed passed, $failed failed"
   [ "$failed" = 0 ]

@@ -135,4 +135,4 @@ no_processes() { [ -z "$(node_processes)" ]; }
 node_down --wipe --quiet
 first_round && second_round
 node_down --wipe --quiet
-counted
+claims_counted

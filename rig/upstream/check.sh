@@ -135,4 +135,4 @@ check "both servers are nobody, on loopback, without capabilities" servers_are_n
 check "requests are counted" requests_are_counted
 [ -n "${was_running:-}" ] || "$RIG/upstream/upstream.sh" down
 rm -r "$WORK"
-counted
+claims_counted

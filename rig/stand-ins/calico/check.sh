@@ -103,4 +103,4 @@ installation_checks
 policy_checks
 restart_checks
 removal_checks
-counted
+claims_counted

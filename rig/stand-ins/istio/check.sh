@@ -112,4 +112,4 @@ else
   removal_checks
 fi
 rm -rf "$RIG_STATE/istio-1.20.0"
-counted
+claims_counted
