@@ -73,7 +73,8 @@ async fn dockers_image_id_is_read_back_after_a_load() {
     assert!(node.images(Platform::LinuxAmd64).await.unwrap().is_empty());
 
     let archive = b"an archive".as_slice();
-    let loaded = node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE).await.unwrap();
+    let loaded =
+        node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE, &mut |_| {}).await.unwrap();
 
     assert_eq!(loaded[NAME].config.to_string(), CONFIG);
     assert_eq!(fs_err::read(folder.path().join("loaded")).unwrap(), archive);
@@ -87,7 +88,10 @@ async fn a_load_that_ends_well_without_the_image_is_a_failure() {
     docker(folder.path(), &format!("other:1 {CONFIG}\n"));
     let node = node(folder.path(), "docker:zt", "docker://24.0.7");
     let archive = b"x".as_slice();
-    let error = node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE).await.unwrap_err();
+    let error = node
+        .load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE, &mut |_| {})
+        .await
+        .unwrap_err();
     assert!(matches!(&error, NodeError::NotKept { names, .. } if names == &[NAME]), "{error}");
 }
 
@@ -97,7 +101,8 @@ async fn containerds_config_digest_is_read_from_its_content() {
     ctr(folder.path(), true);
     let node = node(folder.path(), "containerd:/run/containerd/containerd.sock", "");
     let archive = b"x".as_slice();
-    let loaded = node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE).await.unwrap();
+    let loaded =
+        node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE, &mut |_| {}).await.unwrap();
     assert_eq!(loaded[NAME].config.to_string(), CONFIG);
     assert_eq!(loaded[NAME].target.unwrap().to_string(), MANIFEST);
     let calls = fs_err::read_to_string(folder.path().join("calls")).unwrap();
@@ -110,7 +115,10 @@ async fn a_failed_import_leaves_no_half_loaded_name() {
     ctr(folder.path(), false);
     let node = node(folder.path(), "containerd:/run/containerd/containerd.sock", "");
     let archive = b"x".as_slice();
-    let error = node.load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE).await.unwrap_err();
+    let error = node
+        .load(Box::pin(archive), &[NAME.to_owned()], Platform::LinuxAmd64, DEADLINE, &mut |_| {})
+        .await
+        .unwrap_err();
     assert!(matches!(&error, NodeError::Command { action: "load images", .. }), "{error}");
     assert!(!folder.path().join("names").exists(), "the name was left behind");
 }

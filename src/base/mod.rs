@@ -1,6 +1,7 @@
 //! The bottom layer: values that every other room speaks in. No I/O beyond [`file`], no policy.
 
 pub mod age;
+pub mod chain;
 pub mod descriptor;
 pub mod digest;
 pub mod expected;
@@ -13,6 +14,7 @@ pub mod size;
 pub mod wheel_tag;
 
 pub use age::MinimumAge;
+pub use chain::chain_ids;
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher};
 pub use expected::Expected;

@@ -246,6 +246,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("node::command", 32, "A command of the node's runtime failed."),
     explain("node::not_kept", 32, "The node's runtime took the images and does not list them."),
     explain("node::runtime", 30, "The node's runtime is neither Docker nor containerd."),
+    explain(
+        "node::unpack",
+        32,
+        "The node's Docker took the images, said that it could not unpack one, and ended as if all were well. Most often its disk is full.",
+    ),
     explain("plan::foreign", 70, "Something asked for a blob that the lock does not name."),
     explain("policy::absent", 2, "The lab has no lock/policy.toml to hold its lock against."),
     explain(

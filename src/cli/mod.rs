@@ -28,6 +28,7 @@ use self::{
 };
 use crate::{
     fetch::{RetryPolicy, Source},
+    node::NodeAddress,
     step::{Options, Target},
     verb::{self, Context},
 };
@@ -180,6 +181,17 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
             render::outcome("plan", &planned, json);
+        }
+        Verb::Preload(arguments) => {
+            let request = verb::preload::Request {
+                node: match &arguments.node {
+                    Some(node) => node.parse()?,
+                    None => NodeAddress::Docker { container: arguments.profile },
+                },
+                bootstrap: arguments.node.is_none(),
+                only: arguments.only,
+            };
+            render::outcome("preload", &verb::preload::run(context, &request).await?, json);
         }
         Verb::Install(arguments) => {
             let target = choose(&arguments.target, Some(&arguments))?;

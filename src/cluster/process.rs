@@ -236,6 +236,18 @@ impl Child {
         self.drive(None, Sink::Lines(on_line)).await
     }
 
+    /// Runs it with data on its stdin, and hands every line of its stdout to a listener.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub async fn run_lines_with(
+        &self,
+        input: Input<'_>,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Output, ProcessError> {
+        self.drive(Some(input), Sink::Lines(on_line)).await
+    }
+
     async fn drive(&self, input: Option<Input<'_>>, sink: Sink<'_>) -> Result<Output, ProcessError> {
         let start = |source| ProcessError::Start { command: self.command(), source };
         let mut child = self.start(input.is_some())?;

@@ -3,7 +3,8 @@
 //!
 //! - dockerd's classic store and Minikube's image cache read `manifest.json` (gzip layers included);
 //! - containerd reads `index.json` and keeps the original manifest digest; it takes the name from
-//!   the annotation `io.containerd.image.name`.
+//!   the annotation `io.containerd.image.name`. A second entry names what upstream's digest names (`repo@sha256:…`, the
+//!   index where there is one), so that a pod that asks by digest finds it too.
 //!
 //! (moby v24.0.7 `image/tarexport/load.go`; containerd v1.7.8 `images/archive/importer.go`;
 //! go-containerregistry v0.16.1 `pkg/v1/tarball/image.go`.)
@@ -29,9 +30,29 @@ pub struct ArchiveImage {
     pub config: Descriptor,
     /// Layers from the bottom up, as the manifest lists them.
     pub layers: Vec<Descriptor>,
+    /// What the image's name with a digest means upstream: its index, or its manifest where there is none. `None` for
+    /// an image that was made here: nobody can ask for it by a digest of a registry.
+    pub pinned: Option<Descriptor>,
+}
+
+impl ArchiveImage {
+    /// The name by digest, `docker.io/library/nginx@sha256:…`, where the image has one.
+    pub fn digest_name(&self) -> Option<String> {
+        let repository = match self.reference.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => &self.reference,
+        };
+        Some(format!("{repository}@{}", self.pinned?.digest))
+    }
+
+    /// Every name that an archive gives to the image.
+    pub fn names(&self) -> Vec<String> {
+        std::iter::once(self.reference.clone()).chain(self.digest_name()).collect()
+    }
 }
 
 /// Everything that goes into one archive, in order, with its length known before the first byte.
+#[derive(Debug, Clone)]
 pub struct Archive {
     documents: Vec<(String, Vec<u8>)>,
     blobs: Vec<Descriptor>,
@@ -65,6 +86,21 @@ impl Archive {
                     "org.opencontainers.image.ref.name": tag_of(&image.reference),
                 },
             }));
+            if let (Some(pinned), Some(name)) = (image.pinned, image.digest_name()) {
+                let media_type = match pinned == image.manifest {
+                    true => manifest.announced_media_type().to_owned(),
+                    false => index_type(blobs, &pinned)?,
+                };
+                index.push(json!({
+                    "mediaType": media_type,
+                    "digest": pinned.digest,
+                    "size": pinned.size,
+                    "annotations": { "io.containerd.image.name": name },
+                }));
+                if seen.insert(pinned.digest) {
+                    members.push(pinned);
+                }
+            }
             docker.push(json!({
                 "Config": blob_path(&image.config.digest),
                 "RepoTags": [image.reference],
@@ -123,6 +159,19 @@ impl Archive {
     }
 }
 
+/// The type to announce for an index; OCI allows an index not to say it.
+fn index_type(blobs: &dyn Blobs, index: &Descriptor) -> io::Result<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+    }
+    let bytes = super::read_document(blobs, &index.digest)?;
+    let typed: Typed = serde_json::from_slice(&bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("index {}: {error}", index.digest)))?;
+    Ok(typed.media_type.unwrap_or_else(|| document::INDEX.to_owned()))
+}
+
 /// A header without owner, group or time: the same images give the same archive.
 fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
@@ -162,7 +211,7 @@ mod tests {
             layers: layers.iter().map(|layer| document::TypedDescriptor::new(document::LAYER_GZIP, *layer)).collect(),
         };
         let manifest = folder.add(&serde_json::to_vec(&manifest).unwrap());
-        ArchiveImage { reference: reference.to_owned(), manifest, config, layers }
+        ArchiveImage { reference: reference.to_owned(), manifest, config, layers, pinned: None }
     }
 
     fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -205,6 +254,40 @@ mod tests {
         let docker: serde_json::Value = serde_json::from_slice(&members[2].1).unwrap();
         assert_eq!(docker[1]["RepoTags"][0], "127.0.0.1:5000/cni:v1");
         assert_eq!(docker[0]["Layers"][0], serde_json::Value::String(base));
+    }
+
+    #[test]
+    fn a_pinned_image_has_its_name_by_digest_too_and_brings_its_index() {
+        let folder = Folder::new();
+        let mut listed = image(&folder, "docker.io/library/nginx:1", &[b"base"]);
+        let bytes = format!(r#"{{"schemaVersion":2,"manifests":[{{"digest":"{}"}}]}}"#, listed.manifest.digest);
+        listed.pinned = Some(folder.add(bytes.as_bytes()));
+        let mut alone = image(&folder, "quay.io/a/b:2", &[b"base", b"b"]);
+        alone.pinned = Some(alone.manifest);
+        let archive = Archive::plan(&[listed.clone(), alone.clone()], Platform::LinuxAmd64, &folder).unwrap();
+        let mut bytes = Vec::new();
+        archive.write_to(&folder, &mut bytes).unwrap();
+        assert_eq!(archive.size(), bytes.len() as u64);
+
+        let members = members(&bytes);
+        let index: serde_json::Value = serde_json::from_slice(&members[1].1).unwrap();
+        let named = |number: usize| {
+            let entry = &index["manifests"][number];
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&entry["annotations"]["io.containerd.image.name"]), text(&entry["digest"]), text(&entry["mediaType"]))
+        };
+        let pinned = listed.pinned.unwrap().digest;
+        assert_eq!(
+            named(1),
+            (format!("docker.io/library/nginx@{pinned}"), pinned.to_string(), document::INDEX.to_owned())
+        );
+        let manifest = alone.manifest.digest;
+        let expected = (format!("quay.io/a/b@{manifest}"), manifest.to_string(), document::MANIFEST.to_owned());
+        assert_eq!(named(3), expected);
+        assert_eq!(members.iter().filter(|(name, _)| *name == blob_path(&pinned)).count(), 1);
+        assert_eq!(members.iter().filter(|(name, _)| *name == blob_path(&manifest)).count(), 1);
+        let docker: serde_json::Value = serde_json::from_slice(&members[2].1).unwrap();
+        assert_eq!(docker[0]["RepoTags"], json!(["docker.io/library/nginx:1"]), "dockerd refuses a digest here");
     }
 
     #[test]

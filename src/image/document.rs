@@ -7,6 +7,8 @@ use crate::base::Descriptor;
 
 /// Media type of an OCI image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an OCI image index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of an OCI image config.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a gzip layer.

@@ -32,6 +32,12 @@ impl Blobs for Store {
     }
 }
 
+impl<B: Blobs + ?Sized> Blobs for std::sync::Arc<B> {
+    fn open(&self, digest: &Digest) -> io::Result<fs_err::File> {
+        (**self).open(digest)
+    }
+}
+
 /// Reads a small blob (a manifest, an index, a config) whole.
 ///
 /// # Errors

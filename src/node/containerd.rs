@@ -66,6 +66,9 @@ async fn ready(node: &Node) -> Result<BTreeSet<String>, NodeError> {
 }
 
 async fn config_of(node: &Node, target: Digest, platform: Platform) -> Result<Digest, NodeError> {
+    if let Some(config) = node.known.get(&target) {
+        return Ok(*config);
+    }
     let mut digest = target;
     // An index leads to a manifest, a manifest to its config; an index of indexes exists, deeper ones do not.
     for _ in 0..3 {

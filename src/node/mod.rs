@@ -7,69 +7,37 @@
 //! Nothing here is believed because a command ended well: `docker load` can report an error and exit 0, and containerd
 //! keeps the name of an image whose import failed. What counts is what the runtime lists afterwards.
 
+//! | file | what it does |
+//! |---|---|
+//! | [`address`] | how a person says where a node is |
+//! | [`have`] | what a runtime has already, so that it need not be sent |
+//! | [`load`] | takes a stream, reads back, leaves nothing half-loaded |
+//! | `docker`, `containerd` | what each runtime's tool is asked, and how its answers read |
+
+pub mod address;
 mod containerd;
 mod docker;
+pub mod error;
+pub mod have;
+pub mod load;
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use tokio::sync::OnceCell;
 
 use crate::{
-    base::{Digest, Platform, normalize_reference},
-    cluster::process::{Child, Environment, Input, ProcessError},
+    base::{Digest, Platform},
+    cluster::process::{Child, Environment, ProcessError},
 };
+
+pub use address::{NodeAddress, NodeAddressError};
+pub use error::NodeError;
+pub use have::Have;
+
+use have::Storage;
 
 /// Listing images takes well under a second; a daemon that unpacks something else at the time is slower.
 const LIST_DEADLINE: Duration = Duration::from_secs(120);
-
-/// How to reach a node's runtime, as `--node` takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeAddress {
-    /// `docker:CONTAINER`: the node is a container of this machine's Docker.
-    Docker {
-        /// The container's name.
-        container: String,
-    },
-    /// `containerd:ADDRESS`: the socket of a containerd on this machine.
-    Containerd {
-        /// Path of the socket.
-        address: String,
-    },
-}
-
-/// Text that is not a node's address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-#[error("`{0}` does not say how to reach a node: expected docker:CONTAINER or containerd:SOCKET")]
-#[diagnostic(
-    code(node::address),
-    help(
-        "for kind type `--node docker:kind-control-plane`, for a local containerd `--node containerd:/run/containerd/containerd.sock`"
-    )
-)]
-pub struct NodeAddressError(String);
-
-impl FromStr for NodeAddress {
-    type Err = NodeAddressError;
-
-    fn from_str(text: &str) -> Result<Self, NodeAddressError> {
-        match text.split_once(':') {
-            Some(("docker", container)) if !container.is_empty() => {
-                Ok(Self::Docker { container: container.to_owned() })
-            }
-            Some(("containerd", address)) if address.starts_with('/') => {
-                Ok(Self::Containerd { address: address.to_owned() })
-            }
-            _ => Err(NodeAddressError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for NodeAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Docker { container } => write!(formatter, "docker:{container}"),
-            Self::Containerd { address } => write!(formatter, "containerd:{address}"),
-        }
-    }
-}
 
 /// The program that keeps a node's images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,61 +68,6 @@ pub struct ImageId {
     pub target: Option<Digest>,
 }
 
-/// A node that does not do what it is asked.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum NodeError {
-    /// `docker:` and `containerd:` are the runtimes that ztlab speaks with.
-    #[error("cannot use the node {node}: expected the runtime docker or containerd, found `{found}`")]
-    #[diagnostic(
-        code(node::runtime),
-        help("use a node with containerd or docker: `ztlab install` makes one with Minikube")
-    )]
-    UnknownRuntime {
-        /// The node.
-        node: String,
-        /// What Kubernetes says of it.
-        found: String,
-    },
-    /// A command in the node failed.
-    #[error("cannot {action} on the node {node}")]
-    #[diagnostic(
-        code(node::command),
-        help("when the node does not run, `ztlab install` starts it; then run the same command again")
-    )]
-    Command {
-        /// What was attempted.
-        action: &'static str,
-        /// The node.
-        node: String,
-        /// The reason.
-        #[source]
-        source: ProcessError,
-    },
-    /// The command ended well, but the images are not there.
-    #[error("the node {node} took the archive but lacks {}: expected every name to be listed afterwards", .names.join(", "))]
-    #[diagnostic(code(node::not_kept), help("type `ztlab store verify`, then `ztlab install --from preload`"))]
-    NotKept {
-        /// The node.
-        node: String,
-        /// The names that are missing or incomplete.
-        names: Vec<String>,
-    },
-    /// An answer that cannot be read.
-    #[error("cannot read {what} from the node {node}: found `{found}`")]
-    #[diagnostic(
-        code(node::answer),
-        help("the node's tools may be newer than this ztlab: `ztlab --verbose …` shows what they say")
-    )]
-    Answer {
-        /// What was expected.
-        what: String,
-        /// The node.
-        node: String,
-        /// The beginning of what came.
-        found: String,
-    },
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Access {
     Container(String),
@@ -168,6 +81,11 @@ pub struct Node {
     access: Access,
     runtime: Runtime,
     environment: Environment,
+    /// Config digest by manifest or index, of images whose documents somebody has read: content that a digest names
+    /// need not be asked for.
+    known: Arc<BTreeMap<Digest, Digest>>,
+    /// How a dockerd keeps its images, once it was asked.
+    storage: Arc<OnceCell<Storage>>,
 }
 
 impl Node {
@@ -186,12 +104,42 @@ impl Node {
             NodeAddress::Containerd { address } => (Access::Socket(address.clone()), Some(Runtime::Containerd)),
         };
         let found = || NodeError::UnknownRuntime { node: address.to_string(), found: runtime_version.to_owned() };
-        Ok(Self { access, runtime: runtime.ok_or_else(found)?, environment: environment.clone() })
+        Ok(Self::of(access, runtime.ok_or_else(found)?, environment))
+    }
+
+    /// A node that nobody but itself can be asked about: which runtime answers in it?
+    ///
+    /// # Errors
+    /// When neither does.
+    pub async fn find(address: &NodeAddress, environment: &Environment) -> Result<Self, NodeError> {
+        let NodeAddress::Docker { container } = address else { return Self::new(address, "", environment) };
+        let mut last = None;
+        // A Minikube node has both programs, and the daemon of one of them.
+        for runtime in [Runtime::Docker, Runtime::Containerd] {
+            let node = Self::of(Access::Container(container.clone()), runtime, environment);
+            match node.child(LIST_DEADLINE).arguments(["version"]).run().await {
+                Ok(_) => return Ok(node),
+                Err(source) => last = Some(node.failed("find a runtime", source)),
+            }
+        }
+        Err(last.unwrap_or_else(|| NodeError::UnknownRuntime { node: address.to_string(), found: String::new() }))
+    }
+
+    fn of(access: Access, runtime: Runtime, environment: &Environment) -> Self {
+        Self { access, runtime, environment: environment.clone(), known: Arc::default(), storage: Arc::default() }
+    }
+
+    /// Tells which config a manifest or index leads to. What a digest names cannot differ between here and the node, so
+    /// the node's copy need not be read for it.
+    #[must_use]
+    pub fn knowing(mut self, configs: BTreeMap<Digest, Digest>) -> Self {
+        self.known = Arc::new(configs);
+        self
     }
 
     /// This machine's own Docker, which needs the node's base image before there is a node.
     pub fn machine_docker(environment: &Environment) -> Self {
-        Self { access: Access::Machine, runtime: Runtime::Docker, environment: environment.clone() }
+        Self::of(Access::Machine, Runtime::Docker, environment)
     }
 
     /// The runtime inside.
@@ -208,55 +156,6 @@ impl Node {
             Runtime::Docker => docker::images(self).await,
             Runtime::Containerd => containerd::images(self, platform).await,
         }
-    }
-
-    /// Streams an archive into the runtime and reads the named images back.
-    ///
-    /// A failed load leaves none of the names behind half-loaded.
-    ///
-    /// # Errors
-    /// When the runtime refuses the archive, or does not list every name afterwards.
-    pub async fn load(
-        &self,
-        archive: Input<'_>,
-        names: &[String],
-        platform: Platform,
-        deadline: Duration,
-    ) -> Result<BTreeMap<String, ImageId>, NodeError> {
-        let arguments = match self.runtime {
-            Runtime::Docker => vec!["load".to_owned(), "--quiet".to_owned()],
-            Runtime::Containerd => containerd::import_arguments(platform),
-        };
-        let loaded = self.child(deadline).arguments(arguments).run_with(Some(archive)).await;
-        if let Err(source) = loaded {
-            if self.runtime == Runtime::Containerd {
-                // The first failure is the one to tell; a second one while cleaning up would only hide it.
-                let _ = containerd::remove_incomplete(self, names).await;
-            }
-            return Err(self.failed("load images", source));
-        }
-        self.read_back(names, platform).await
-    }
-
-    /// What the runtime has under these names.
-    ///
-    /// # Errors
-    /// When one of them is not there, or incomplete.
-    pub async fn read_back(
-        &self,
-        names: &[String],
-        platform: Platform,
-    ) -> Result<BTreeMap<String, ImageId>, NodeError> {
-        let has = self.images(platform).await?;
-        let mut found = BTreeMap::new();
-        let mut missing = Vec::new();
-        for name in names {
-            match has.get(&normalize_reference(name)) {
-                Some(id) => drop(found.insert(normalize_reference(name), *id)),
-                None => missing.push(name.clone()),
-            }
-        }
-        if missing.is_empty() { Ok(found) } else { Err(NodeError::NotKept { node: self.to_string(), names: missing }) }
     }
 
     /// Takes names away; one that is not there is fine.
@@ -305,16 +204,6 @@ impl fmt::Display for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_says_how_to_reach_a_node() {
-        for text in ["docker:ztlab", "containerd:/run/containerd/containerd.sock"] {
-            assert_eq!(text.parse::<NodeAddress>().unwrap().to_string(), text);
-        }
-        for text in ["ztlab", "docker:", "containerd:run/x.sock", "podman:x", ""] {
-            assert!(text.parse::<NodeAddress>().is_err(), "{text} parsed");
-        }
-    }
 
     #[test]
     fn a_container_may_have_either_runtime_inside() {

@@ -3,19 +3,18 @@
 //! Minikube is started with the tag alone, which is then a plain look-up in `docker images`: with the digest it
 //! would ask two registries first (kubernetes/minikube v1.32.0, `pkg/minikube/node/cache.go:119-172`).
 
+use std::sync::Arc;
+
 use super::{
+    delivery::{Delivery, holds},
+    graph::Step,
     images::{self, Role},
-    preload::{LOAD, holds, stream},
+    preload::LOAD,
     report::Done,
     run::{Install, InstallError},
     setup::MissingEntry,
 };
-use crate::{
-    base::human_bytes,
-    image::archive::{Archive, ArchiveImage},
-    node::Node,
-    store::StoreError,
-};
+use crate::{base::human_bytes, image::archive::ArchiveImage, node::Node};
 
 /// Docker took the image and shows something else: its containerd store prints an error and still exits with 0.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -33,11 +32,15 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     if holds(&docker.images(install.node).await?, &image) {
         return Ok(Done::unchanged(format!("Docker has {} with the locked ID", image.reference)));
     }
-    let archive =
-        Archive::plan(std::slice::from_ref(&image), install.node, &install.complete).map_err(StoreError::from)?;
-    let size = archive.size();
-    let input = Box::pin(stream(install, "image.kicbase", archive));
-    let found = docker.load(input, std::slice::from_ref(&image.reference), install.node, LOAD).await?;
+    let delivery = Delivery {
+        node: &docker,
+        blobs: install.complete.clone(),
+        platform: install.node,
+        deadline: LOAD,
+        reporter: Arc::clone(&install.reporter),
+    };
+    let moved = delivery.bring(vec![image.clone()], &install.waiting(Step::BaseImage)).await?;
+    let found = docker.images(install.node).await?;
     if !holds(&found, &image) {
         return Err(BaseImageError {
             expected: format!("{} or {}", image.config.digest, image.manifest.digest),
@@ -46,7 +49,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         }
         .into());
     }
-    Ok(Done::changed(format!("{} loaded ({}) and read back", image.reference, human_bytes(size))))
+    Ok(Done::changed(format!("{} loaded ({}) and read back", image.reference, human_bytes(moved.sent))))
 }
 
 /// The lock's image for Minikube's node.

@@ -5,27 +5,23 @@
 //! rollout. Whoever installs the lab again takes the annotation away, because the manifests do not have it, and with
 //! it goes the image.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::{
     app::gates,
+    delivery::{Delivery, holds},
     graph::Step,
-    preload::{self, PreloadError, holds, stream_from},
+    preload::{self, PreloadError},
     run::{Install, InstallError},
 };
 use crate::{
     base::{Digest, normalize_reference},
     cluster::manifest::containers_of,
-    image::archive::{Archive, ArchiveImage},
-    node::{ImageId, Node},
-    store::StoreError,
+    image::archive::ArchiveImage,
+    node::Node,
 };
 
 /// The annotation of a pod template that runs an image which is not locked.
@@ -58,7 +54,7 @@ pub struct Rolled {
 pub async fn roll_out(install: &Install, edited: &Edited) -> Result<Rolled, InstallError> {
     let node = preload::connect(install).await?;
     let present = node.images(install.node).await?;
-    let sent = if holds(&present, &edited.image) { 0 } else { load(install, &node, &present, &edited.image).await? };
+    let sent = if holds(&present, &edited.image) { 0 } else { load(install, &node, &edited.image).await? };
     let mut objects: Vec<DynamicObject> = install.objects().await?.app.clone();
     objects.retain(|object| uses(object, &edited.image.reference));
     if !edited.locked {
@@ -71,39 +67,14 @@ pub async fn roll_out(install: &Install, edited: &Edited) -> Result<Rolled, Inst
     Ok(Rolled { sent, changed: counts.changed })
 }
 
-/// First without the layers that the node has by the locked image; then, should the runtime have thrown them away,
-/// with all of them.
-async fn load(
-    install: &Install,
-    node: &Node,
-    present: &BTreeMap<String, ImageId>,
-    image: &ArchiveImage,
-) -> Result<u64, InstallError> {
-    let lock = install.complete.lock();
-    let locked = lock.images_for(install.node).into_iter().filter(|(_, reference, _)| {
-        present.contains_key(&normalize_reference(reference))
-            && normalize_reference(reference) == normalize_reference(&image.reference)
-    });
-    let there: BTreeSet<Digest> = locked.flat_map(|(_, _, pin)| pin.layers.iter().map(|layer| layer.digest)).collect();
-    let mut sent = 0;
-    for left_out in [there, BTreeSet::new()] {
-        let store = install.complete.store().clone();
-        let archive = Archive::plan(std::slice::from_ref(image), install.node, &store).map_err(StoreError::from)?;
-        let archive = archive.without(&left_out);
-        sent += archive.size();
-        let input = Box::pin(stream_from(store, Arc::clone(&install.reporter), &image.reference, archive));
-        let names = std::slice::from_ref(&image.reference);
-        let loaded = node.load(input, names, install.node, LOAD).await;
-        match loaded {
-            Ok(found) if holds(&found, image) => return Ok(sent),
-            Err(error) if left_out.is_empty() => return Err(error.into()),
-            _ => {}
-        }
-    }
-    let found = node.images(install.node).await?;
-    let found = found.get(&image.reference).map_or("nothing".to_owned(), |id| id.config.to_string());
-    let finding = format!("  {}: expected {}, found {found}", image.reference, image.config.digest);
-    Err(PreloadError { findings: vec![finding] }.into())
+/// Only what the node lacks of it.
+async fn load(install: &Install, node: &Node, image: &ArchiveImage) -> Result<u64, InstallError> {
+    let blobs = install.complete.store().clone();
+    let reporter = Arc::clone(&install.reporter);
+    let delivery = Delivery { node, blobs, platform: install.node, deadline: LOAD, reporter };
+    let moved = delivery.bring(vec![image.clone()], &install.waiting(Step::App)).await?;
+    let present = node.images(install.node).await?;
+    if holds(&present, image) { Ok(moved.sent) } else { Err(PreloadError::of([image], &present).into()) }
 }
 
 fn uses(object: &DynamicObject, reference: &str) -> bool {

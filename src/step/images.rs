@@ -1,7 +1,7 @@
 //! Which locked image goes where.
 
 use crate::{
-    base::{Platform, normalize_reference},
+    base::{Descriptor, Platform, normalize_reference},
     demand::minikube::{NODE_BASE, is_bootstrap},
     image::archive::ArchiveImage,
     lockfile::Lock,
@@ -43,10 +43,17 @@ pub fn of_lock(lock: &Lock, platform: Platform) -> Vec<LabImage> {
                 manifest: pin.manifest,
                 config: pin.config,
                 layers: pin.layers.clone(),
+                pinned: pinned(lock, &name, pin.manifest),
             },
             name,
         })
         .collect()
+}
+
+/// What upstream's name with a digest means, of an image that upstream has.
+fn pinned(lock: &Lock, entry: &str, manifest: Descriptor) -> Option<Descriptor> {
+    let image = lock.image.get(entry.strip_prefix("image.")?)?;
+    Some(image.index.and_then(|index| index.complete()).unwrap_or(manifest))
 }
 
 /// What an image or app of the lock is to the install; `None` for other entries.

@@ -14,6 +14,7 @@
 //! | [`run`] | runs the steps |
 //! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
+//! | [`delivery`], [`share_out`] | images into a runtime, without what it has; in two streams |
 //! | [`edit`] | an app's image that is not the locked one, into the running lab |
 //!
 //! A step that finds its work done changes nothing and says so: a second install is how a student checks.
@@ -24,6 +25,7 @@ mod base_image;
 mod cache;
 mod calico;
 mod cluster;
+mod delivery;
 pub mod edit;
 pub mod graph;
 pub mod images;
@@ -32,11 +34,12 @@ pub mod objects;
 mod plan;
 mod policies;
 mod preflight;
-mod preload;
+pub mod preload;
 mod receipt;
 pub mod report;
 pub mod run;
 pub mod setup;
+mod share_out;
 mod tool;
 pub mod uninstall;
 

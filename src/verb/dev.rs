@@ -140,6 +140,7 @@ async fn show(context: &Context, install: &Install, app: &str) -> miette::Result
         manifest: built.pin.manifest,
         config: built.pin.config,
         layers: built.pin.layers,
+        pinned: None,
     };
     let config = image.config.digest;
     let rolled = roll_out(install, &Edited { image, locked }).await?;

@@ -60,21 +60,9 @@ pub fn complete(context: &Context) -> miette::Result<Complete> {
 pub fn prepare(context: &Context, target: Target, options: Options) -> miette::Result<Install> {
     let complete = complete(context)?;
     let host = Platform::current().ok_or(PlatformError::Machine)?;
-    let node = match host {
-        Platform::DarwinArm64 | Platform::LinuxArm64 => Platform::LinuxArm64,
-        Platform::LinuxAmd64 => Platform::LinuxAmd64,
-    };
-    for (side, platform, locked) in [("host", host, &complete.lock().host), ("node", node, &complete.lock().node)] {
-        if !locked.contains(&platform) {
-            let found = locked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(PlatformError::Lock { side, expected: platform.to_string(), found }.into());
-        }
-    }
-    let mut environment = Environment::scrubbed(context.environment.clone());
-    // A socket on this machine is the user's choice of a Docker; an address elsewhere would move the node there.
-    if let Some(host) = context.environment.get("DOCKER_HOST").filter(|host| host.starts_with("unix://")) {
-        environment = environment.with("DOCKER_HOST", host.clone());
-    }
+    locked_for("host", host, &complete.lock().host)?;
+    let node = node_platform(complete.lock())?;
+    let environment = children(context);
     Ok(Install::new(Setup {
         lab: context.lab.clone(),
         complete,
@@ -87,6 +75,34 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
         options,
         reporter: context.reporter.clone(),
     }))
+}
+
+/// The platform of a node on this machine, which the lock has to know.
+pub(super) fn node_platform(lock: &Lock) -> Result<Platform, PlatformError> {
+    let node = match Platform::current().ok_or(PlatformError::Machine)? {
+        Platform::DarwinArm64 | Platform::LinuxArm64 => Platform::LinuxArm64,
+        Platform::LinuxAmd64 => Platform::LinuxAmd64,
+    };
+    locked_for("node", node, &lock.node)?;
+    Ok(node)
+}
+
+fn locked_for(side: &'static str, platform: Platform, locked: &[Platform]) -> Result<(), PlatformError> {
+    if locked.contains(&platform) {
+        return Ok(());
+    }
+    let found = locked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(PlatformError::Lock { side, expected: platform.to_string(), found })
+}
+
+/// What programs that ztlab starts may see of this process' environment.
+pub(super) fn children(context: &Context) -> Environment {
+    let environment = Environment::scrubbed(context.environment.clone());
+    // A socket on this machine is the user's choice of a Docker; an address elsewhere would move the node there.
+    match context.environment.get("DOCKER_HOST").filter(|host| host.starts_with("unix://")) {
+        Some(host) => environment.with("DOCKER_HOST", host.clone()),
+        None => environment,
+    }
 }
 
 /// Installs; says whether anything changed. With `record`, what the cluster asked for is written to that file, after an

@@ -9,6 +9,7 @@ pub mod install;
 pub mod lock;
 pub mod open;
 pub mod plan;
+pub mod preload;
 pub mod record;
 pub mod sbom;
 pub mod store;

@@ -110,6 +110,8 @@ pub(super) enum Verb {
     },
     /// Show what `install` would load and apply
     Plan(TargetArguments),
+    /// Bring the lab's images into a node's runtime and read them back; asks no cluster
+    Preload(PreloadArguments),
     /// Install the whole lab, from the store only
     Install(InstallArguments),
     /// Prove that the running lab is what it claims to be
@@ -184,6 +186,19 @@ pub(super) struct TargetArguments {
     /// Where that cluster's only node keeps its images: docker:CONTAINER or containerd:ADDRESS
     #[arg(long, value_name = "ADDRESS", requires = "context")]
     pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PreloadArguments {
+    /// Name the Minikube profile whose node is meant; Kubernetes' own images are read back there too
+    #[arg(long, value_name = "NAME", default_value = "ztlab", conflicts_with = "node")]
+    pub(super) profile: String,
+    /// Use another node: docker:CONTAINER or containerd:ADDRESS
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) node: Option<String>,
+    /// Bring only these images, as `image.calico-node`
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(super) only: Vec<String>,
 }
 
 #[derive(Debug, Args)]

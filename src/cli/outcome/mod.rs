@@ -18,7 +18,7 @@ use crate::{
     base::human_bytes,
     proof::Outcome as ProbeOutcome,
     step::{Report, uninstall::Removed},
-    verb::{estimate, fetch, open, plan::Planned, verify::Proof},
+    verb::{estimate, fetch, open, plan::Planned, preload, verify::Proof},
 };
 
 pub(super) use store::Preview;
@@ -120,6 +120,26 @@ impl Render for Planned {
             })
             .collect();
         format!("{}\ninto the context {}", table(&rows), self.context)
+    }
+}
+
+impl Render for preload::Outcome {
+    fn text(&self) -> String {
+        let total = self.images.len();
+        if self.loaded.is_empty() {
+            return format!("{} holds all {total} images under their locked digests; nothing was sent", self.node);
+        }
+        let sent = human_bytes(self.sent);
+        let had = match self.left_out {
+            0 => String::new(),
+            bytes => format!("; {} of layers were there already", human_bytes(bytes)),
+        };
+        format!(
+            "{} of {total} images loaded into {} in {:.1} s, {sent} sent{had}; all read back by digest",
+            self.loaded.len(),
+            self.node,
+            self.seconds
+        )
     }
 }
 

@@ -129,7 +129,7 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
 )]
 pub(super) struct SaveError(#[source] pub(super) std::io::Error);
 
-pub(super) fn refuse_unknown(lock: &Lock, names: &[String]) -> Result<(), UnknownName> {
+pub(in crate::verb) fn refuse_unknown(lock: &Lock, names: &[String]) -> Result<(), UnknownName> {
     let artifacts = lock.artifacts();
     let known =
         |name: &String| artifacts.iter().any(|artifact| is_selected(&artifact.name, std::slice::from_ref(name)));
