@@ -152,6 +152,9 @@ pub struct AppRequest {
     /// Exposed ports, as `5000/tcp`.
     #[serde(default)]
     pub ports: Vec<String>,
+    /// Labels added to the base's (OCI image-spec v1.1, `config.md`: `Labels`; names by `annotations.md`).
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An intent that cannot be used.

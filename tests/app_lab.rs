@@ -95,6 +95,12 @@ fn the_dockerfiles_say_what_the_intent_says() {
             .map(|pair| pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap())
             .collect();
         assert_eq!(env, app.env, "{name}");
+        let labels: BTreeMap<String, String> = file["LABEL"]
+            .iter()
+            .map(|label| label.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+            .collect();
+        assert_eq!(labels, app.labels, "{name}");
         let place = |to: &str| if to == "." { format!("{}/", app.workdir) } else { to.to_owned() };
         let copied: BTreeMap<String, String> = file["COPY"]
             .iter()

@@ -93,18 +93,9 @@ fn wheels() -> impl Strategy<Value = WheelEntry> {
 fn apps() -> impl Strategy<Value = AppEntry> {
     let lists = || collection::vec(texts(), 0..3);
     let maps = || collection::btree_map(texts(), texts(), 0..3);
-    let request = ((texts(), texts(), texts(), texts(), texts()), (lists(), maps(), lists(), maps(), lists()))
-        .prop_map(|((path, base, reference, user, workdir), (wheels, files, command, env, ports))| AppRequest {
-            path,
-            base,
-            reference,
-            wheels,
-            files,
-            command,
-            user,
-            workdir,
-            env,
-            ports,
+    let request = ((texts(), texts(), texts(), texts(), texts()), (lists(), maps(), lists(), maps(), lists(), maps()))
+        .prop_map(|((path, base, reference, user, workdir), (wheels, files, command, env, ports, labels))| {
+            AppRequest { path, base, reference, wheels, files, command, user, workdir, env, ports, labels }
         });
     (request, option::of(digests()), per_platform(pins())).prop_map(|(request, source, platforms)| AppEntry {
         request,

@@ -138,6 +138,9 @@ struct WireApp {
     workdir: String,
     env: BTreeMap<String, String>,
     ports: Vec<String>,
+    /// Absent where there are none: locks from before there were labels stay what they are.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     source: Option<Digest>,
     #[serde(rename = "darwin-arm64")]
     darwin_arm64: Option<ImagePin>,
@@ -247,6 +250,7 @@ impl From<WireApp> for AppEntry {
                 workdir: wire.workdir,
                 env: wire.env,
                 ports: wire.ports,
+                labels: wire.labels,
             },
             source: wire.source,
             platforms: platforms(wire.darwin_arm64, wire.linux_amd64, wire.linux_arm64),

@@ -178,6 +178,9 @@ fn app(out: &mut Text, entry: &AppEntry) {
     out.pair("workdir", &quoted(&request.workdir));
     out.pair("env", &table(&request.env));
     out.pair("ports", &list(request.ports.iter().map(|port| quoted(port))));
+    if !request.labels.is_empty() {
+        out.pair("labels", &table(&request.labels));
+    }
     if let Some(source) = entry.source {
         out.pair("source", &digest(&source));
     }

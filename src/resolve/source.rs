@@ -114,6 +114,7 @@ mod tests {
             workdir: String::new(),
             env: BTreeMap::new(),
             ports: Vec::new(),
+            labels: BTreeMap::new(),
         }
     }
 

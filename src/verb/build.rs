@@ -302,5 +302,6 @@ fn recipe(
         workdir: said(&request.workdir),
         env: request.env.clone(),
         ports: request.ports.clone(),
+        labels: request.labels.clone(),
     }
 }

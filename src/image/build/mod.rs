@@ -49,6 +49,8 @@ pub struct Recipe {
     pub env: BTreeMap<String, String>,
     /// Ports the image announces, as `80/tcp`.
     pub ports: Vec<String>,
+    /// Added to the base's labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A stored wheel and what it must be.
@@ -200,9 +202,11 @@ fn apply_settings(recipe: &Recipe, settings: &mut Map<String, Value>) {
     if let Some(workdir) = &recipe.workdir {
         settings.insert("WorkingDir".to_owned(), json!(workdir));
     }
-    if !recipe.ports.is_empty() {
-        let ports: BTreeMap<_, _> = recipe.ports.iter().map(|port| (port, json!({}))).collect();
-        settings.insert("ExposedPorts".to_owned(), json!(ports));
+    for (setting, added) in [
+        ("ExposedPorts", recipe.ports.iter().map(|port| (port, json!({}))).collect::<Vec<_>>()),
+        ("Labels", recipe.labels.iter().map(|(name, value)| (name, json!(value))).collect()),
+    ] {
+        add(settings, setting, added);
     }
     if !recipe.env.is_empty() {
         let mut env: Vec<String> = settings
@@ -216,6 +220,20 @@ fn apply_settings(recipe: &Recipe, settings: &mut Map<String, Value>) {
         }
         settings.insert("Env".to_owned(), json!(env));
     }
+}
+
+/// Adds to a table of the settings, as `EXPOSE` and `LABEL` do: what the base says stays, unless it is said anew.
+/// In the order of the names, because an order that depends on the base's would not be the recipe's.
+fn add(settings: &mut Map<String, Value>, setting: &str, added: Vec<(&String, Value)>) {
+    if added.is_empty() {
+        return;
+    }
+    let mut table: BTreeMap<String, Value> = match settings.remove(setting) {
+        Some(Value::Object(base)) => base.into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    table.extend(added.into_iter().map(|(name, value)| (name.clone(), value)));
+    settings.insert(setting.to_owned(), json!(table));
 }
 
 #[cfg(test)]
@@ -260,6 +278,7 @@ mod tests {
             workdir: Some("/work".to_owned()),
             env: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
             ports: vec!["5000/tcp".to_owned()],
+            labels: BTreeMap::new(),
         }
     }
 
@@ -286,6 +305,28 @@ mod tests {
         assert_eq!(config.rootfs.diff_ids.len(), 3);
         let manifest = document::parse_manifest(&built.manifest).unwrap();
         assert!(manifest.layers.iter().all(|layer| layer.media_type == document::LAYER_GZIP));
+    }
+
+    #[test]
+    fn ports_and_labels_are_added_to_the_bases() {
+        let folder = Folder::new();
+        let labelled = Recipe {
+            labels: BTreeMap::from([("b".to_owned(), "ours".to_owned()), ("a".to_owned(), "new".to_owned())]),
+            ..recipe(&folder)
+        };
+        let mut settings =
+            json!({ "ExposedPorts": { "80/tcp": {} }, "Labels": { "maintainer": "somebody", "b": "theirs" } });
+        apply_settings(&labelled, settings.as_object_mut().unwrap());
+        let expected = json!({
+            "ExposedPorts": { "5000/tcp": {}, "80/tcp": {} },
+            "Labels": { "a": "new", "b": "ours", "maintainer": "somebody" },
+        });
+        for setting in ["ExposedPorts", "Labels"] {
+            assert_eq!(settings[setting].to_string(), expected[setting].to_string());
+        }
+        let built = build(&labelled, &folder).unwrap();
+        let config = document::parse_config(&built.config).unwrap();
+        assert_eq!(config.config["Labels"], json!({ "a": "new", "b": "ours" }));
     }
 
     #[test]
