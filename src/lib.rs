@@ -18,6 +18,7 @@
 //! | [`demand`] | what a lab will ask for, and who asks: Minikube, Calico's operator, Istio, manifests; data by version |
 //! | [`image`] | OCI documents, archives for a runtime, the app's images as a pure function |
 //! | [`resolve`] | version, tag or path → address, size, digest |
+//! | [`serve`] | the store for a room: blobs, the OCI distribution API, a page; read-only, with limits |
 //! | [`proof`] | is the lab what it claims? probes with evidence and positive controls |
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
@@ -41,6 +42,7 @@ pub mod plan;
 pub mod proof;
 pub mod resolve;
 pub mod review;
+pub mod serve;
 pub mod step;
 pub mod store;
 pub mod verb;

@@ -9,13 +9,13 @@ use std::{
 };
 
 /// The rooms from the top down, as the table in `src/lib.rs` lists them.
-const ROOMS: [&str; 16] = [
-    "cli", "verb", "review", "step", "demand", "image", "resolve", "proof", "node", "cluster", "fetch", "plan",
-    "store", "lockfile", "intent", "base",
+const ROOMS: [&str; 17] = [
+    "cli", "verb", "review", "step", "demand", "image", "resolve", "serve", "proof", "node", "cluster", "fetch",
+    "plan", "store", "lockfile", "intent", "base",
 ];
 
 /// Rooms that keep out of rooms below them as well: (room, what it may use, why).
-const NARROWER: [(&str, &[&str], &str); 8] = [
+const NARROWER: [(&str, &[&str], &str); 9] = [
     (
         "review",
         &["demand", "lockfile", "intent", "base"],
@@ -23,6 +23,11 @@ const NARROWER: [(&str, &[&str], &str); 8] = [
     ),
     ("demand", &["cluster", "base"], "data and objects; whether it is locked is for others to judge"),
     ("image", &["plan", "store", "base"], "works on blobs that are there: nothing in it fetches or asks a cluster"),
+    (
+        "serve",
+        &["fetch", "plan", "store", "lockfile", "base"],
+        "hands on what is there; asks no cluster, resolves nothing",
+    ),
     ("proof", &["node", "cluster", "base"], "judges the running lab; what the lock says is handed to it as values"),
     ("node", &["cluster", "base"], "takes streams; where the bytes come from is not its business"),
     ("cluster", &["base"], "talks to a cluster; knows no store and no lock"),

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Starts Debian's dockerd by hand, with its own folders and socket, in a mount and a process namespace of its own: its
 # mounts and containers end with one process, and the machine keeps none of them. No bridge, no packet rules.
+# Arguments go to dockerd as they are.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/folders.sh"
 START_PATIENCE=30
@@ -29,7 +30,7 @@ export LD_LIBRARY_PATH="$libraries/lib/x86_64-linux-gnu:$libraries/usr/lib/x86_6
 setsid unshare --mount --propagation private --pid --fork --mount-proc --kill-child \
   bash -c "$INIT" init "$DOCKER_STATE" --storage-driver overlay2 --cgroup-parent "/$DOCKER_GROUP" \
   --bridge none --iptables=false --ip-forward=false --ip-masq=false --oom-score-adjust 0 \
-  --add-runtime "rig=$wrapper" --default-runtime rig </dev/null >>"$RIG_STATE/log/docker.log" 2>&1 &
+  --add-runtime "rig=$wrapper" --default-runtime rig "$@" </dev/null >>"$RIG_STATE/log/docker.log" 2>&1 &
 echo $! >"$DOCKER_STATE/pid"
 wait_until $START_PATIENCE rig_docker version ||
   { tail -n 5 "$RIG_STATE/log/docker.log" >&2; die "dockerd does not answer on $DOCKER_SOCKET"; }

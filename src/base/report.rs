@@ -89,6 +89,32 @@ pub enum Event {
         /// Duration in seconds.
         seconds: f64,
     },
+    /// A server listens.
+    Serving {
+        /// The lab's name.
+        lab: String,
+        /// SHA-256 of its lock.
+        lab_id: String,
+        /// How many blobs are served.
+        blobs: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Where it can be reached.
+        addresses: Vec<String>,
+        /// Whether other machines reach it.
+        beyond_this_machine: bool,
+    },
+    /// Clients of a server took something.
+    RoomChanged {
+        /// Addresses that took at least one blob.
+        machines: usize,
+        /// Blobs that are on their way now.
+        transfers: usize,
+        /// Bytes of blobs that left, since the beginning.
+        bytes: u64,
+        /// Bytes a second, of late.
+        rate: u64,
+    },
     /// A fact worth a line.
     Note {
         /// The line.

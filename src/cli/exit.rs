@@ -299,6 +299,13 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("resolve::wheel", 20, "The package index has no wheel of this version for the platform."),
     explain("resolve::yanked", 20, "The authors of a Python package withdrew the file that the lab asks for."),
     explain(
+        "serve::listen",
+        2,
+        "The server cannot listen: the port is taken, or the address is none of this machine's.",
+    ),
+    explain("serve::signature", 2, "The lock's signature is there and cannot be read."),
+    explain("serve::socket", 70, "The system does not say on which address the server listens."),
+    explain(
         "store::full",
         20,
         "The disk that holds the store is full. What is whole stays, partial downloads are resumed; nothing half-written has a final name.",

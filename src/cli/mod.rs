@@ -9,6 +9,7 @@ mod outcome;
 mod pace;
 mod progress;
 mod render;
+mod serve;
 mod settings;
 mod store;
 
@@ -50,11 +51,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(70);
         }
     };
+    let ends_itself = arguments.verb.ends_by_interrupt();
     let code = runtime.block_on(async {
         tokio::select! {
             // A child that was started for us hears the same signal from the terminal; what is half-done stays
             // for the next run: partial blobs, finished steps.
-            _ = interrupted() => {
+            _ = interrupted(), if !ends_itself => {
                 render::error_line("interrupted; the same command goes on from here");
                 ExitCode::from(130)
             }
@@ -178,6 +180,7 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
         Verb::Sbom { app } => render::outcome("sbom", &verb::sbom::run(context, app.as_ref())?, json),
         Verb::Store { action } => store::dispatch(context, action, yes, json).await?,
+        Verb::Serve(arguments) => serve::dispatch(context, arguments, json).await?,
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
             render::outcome("plan", &planned, json);

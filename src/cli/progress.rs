@@ -10,7 +10,10 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
-use super::pace::{Pace, span};
+use super::{
+    outcome,
+    pace::{Pace, span},
+};
 use crate::base::{Event, Reporter, human_bytes};
 
 /// How often a run without a terminal says where it is.
@@ -192,6 +195,13 @@ impl Progress {
                 let mark = if *changed { "✔".green().to_string() } else { "=".dimmed().to_string() };
                 self.line(&format!("{mark} {step:<10} {detail} {}", format!("{seconds:.1} s").dimmed()));
             }
+            Event::Serving { lab, lab_id, blobs, bytes, addresses, beyond_this_machine } => {
+                let (blobs, bytes, beyond) = (*blobs, *bytes, *beyond_this_machine);
+                self.line(&outcome::serving(lab, lab_id, blobs, bytes, addresses, beyond));
+            }
+            Event::RoomChanged { machines, transfers, bytes, rate } => {
+                self.room_changed(state, &outcome::room(*machines, *transfers, *bytes, *rate));
+            }
             Event::Note { text } => self.line(text),
             Event::Warning { text } => self.line(&format!("{} {text}", "warning:".yellow().bold())),
         }
@@ -307,6 +317,21 @@ impl Progress {
             state.step = Some(bar);
         } else {
             self.line(&format!("  {step:<10} {title}"));
+        }
+    }
+
+    fn room_changed(&self, state: &mut State, text: &str) {
+        if self.style == Style::Bars {
+            let bar = state.step.get_or_insert_with(|| {
+                let bar = self.bars.add(ProgressBar::new_spinner());
+                bar.set_style(bar_style("{spinner} {wide_msg}"));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            });
+            bar.set_message(text.to_owned());
+        } else if state.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_INTERVAL) {
+            state.spoke = Some(Instant::now());
+            self.line(text);
         }
     }
 

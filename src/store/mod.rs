@@ -32,6 +32,7 @@ mod ingest;
 mod labs;
 mod ledger;
 mod listing;
+mod open;
 mod publish;
 mod verify;
 
@@ -53,6 +54,7 @@ pub use index::NamedImage;
 pub(crate) use ingest::waiting_for;
 pub use ingest::{Ingest, Slot};
 pub use labs::KnownLab;
+pub use open::{OpenBlob, Opened};
 pub use publish::Whole;
 pub use verify::{Damage, DamagedBlob};
 

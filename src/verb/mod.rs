@@ -12,6 +12,7 @@ pub mod plan;
 pub mod preload;
 pub mod record;
 pub mod sbom;
+pub mod serve;
 pub mod store;
 pub mod supply;
 pub mod verify;

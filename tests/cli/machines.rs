@@ -67,6 +67,15 @@ fn one_of_each() -> Vec<Event> {
         Event::StepStarted { step: "calico", title: text() },
         Event::StepWaiting { step: "calico", on: text() },
         Event::StepFinished { step: "calico", changed: true, detail: text(), seconds: 0.5 },
+        Event::Serving {
+            lab: text(),
+            lab_id: text(),
+            blobs: 1,
+            bytes: 2,
+            addresses: vec![text()],
+            beyond_this_machine: false,
+        },
+        Event::RoomChanged { machines: 1, transfers: 2, bytes: 3, rate: 4 },
         Event::Note { text: text() },
         Event::Warning { text: text() },
     ];
@@ -82,6 +91,8 @@ fn one_of_each() -> Vec<Event> {
             | Event::StepStarted { .. }
             | Event::StepWaiting { .. }
             | Event::StepFinished { .. }
+            | Event::Serving { .. }
+            | Event::RoomChanged { .. }
             | Event::Note { .. }
             | Event::Warning { .. } => {}
         }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod documented;
 mod lock;
+mod serve;
 mod store;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments};
+pub(super) use serve::ServeArguments;
 pub(super) use store::StoreAction;
 
 /// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
@@ -28,6 +30,7 @@ pub(super) const DEFAULT_TIMEOUT: u64 = 300;
     max_term_width = 100,
     after_help = "\
 A teacher, online once:   ztlab fetch
+A teacher, to the room:   ztlab serve --bind ADDRESS
 A student, no network:    ztlab install --offline && ztlab verify
 A maintainer:             edit lock/ztlab.toml, then ztlab lock
 
@@ -108,6 +111,8 @@ pub(super) enum Verb {
         #[command(subcommand)]
         action: StoreAction,
     },
+    /// Hand the lab to a room over HTTP, read-only, until Ctrl-C
+    Serve(ServeArguments),
     /// Show what `install` would load and apply
     Plan(TargetArguments),
     /// Bring the lab's images into a node's runtime and read them back; asks no cluster
@@ -139,6 +144,11 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// Whether Ctrl-C is the way to end the verb, which then has something to say.
+    pub(super) fn ends_by_interrupt(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+
     /// Whether the verb works on files alone, without network and cluster.
     pub(super) fn asks_nobody(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 mod build;
 mod diff;
 mod lock;
+mod serve;
 mod store;
 
 pub(super) use diff::markdown::page as diff_markdown;
@@ -21,6 +22,7 @@ use crate::{
     verb::{estimate, fetch, open, plan::Planned, preload, verify::Proof},
 };
 
+pub(super) use serve::{beginning as serving, room};
 pub(super) use store::Preview;
 
 #[derive(Serialize)]
