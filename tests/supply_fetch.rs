@@ -6,10 +6,16 @@
 mod binary;
 #[path = "supply/lab.rs"]
 mod lab;
+#[path = "supply/lanes.rs"]
+mod lanes;
+#[path = "supply/liars.rs"]
+mod liars;
 #[path = "supply/lies.rs"]
 mod lies;
 #[path = "supply/origin.rs"]
 mod origin;
+#[path = "supply/peers.rs"]
+mod peers;
 #[path = "supply/proxies.rs"]
 mod proxies;
 #[path = "supply/raw.rs"]

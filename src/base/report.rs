@@ -34,6 +34,22 @@ pub enum Event {
         /// Bytes that are here already; they do not arrive again.
         bytes: u64,
     },
+    /// From now on the transfer's bytes come from this source. Only told where there are several.
+    TransferFrom {
+        /// Handle of the transfer.
+        id: u64,
+        /// The source, as `--from` named it; `upstream` for everybody whom the lock names.
+        source: String,
+    },
+    /// A source is not asked any more in this run.
+    SourceDropped {
+        /// The source.
+        source: String,
+        /// What it sent, or how it failed.
+        what: String,
+        /// Whether it sent bytes that are not the locked ones; otherwise it only failed.
+        lied: bool,
+    },
     /// Bytes arrived (a difference, not a sum).
     TransferProgress {
         /// Handle of the transfer.

@@ -112,6 +112,12 @@ struct Transfer {
     reported: Instant,
 }
 
+/// A source in a bar: host and port are enough to know it by.
+fn short(source: &str) -> &str {
+    let bare = source.split_once("://").map_or(source, |(_, rest)| rest);
+    bare.split('/').next().unwrap_or(bare)
+}
+
 impl Transfer {
     fn new(name: &str, total: Option<u64>, bar: Option<ProgressBar>) -> Self {
         Self {
@@ -168,6 +174,15 @@ impl Progress {
             Event::TransferStarted { id, name, total } => self.transfer_started(state, *id, name, *total),
             Event::TransferResumed { id, bytes } => self.advance(state, *id, *bytes, false),
             Event::TransferProgress { id, bytes } => self.advance(state, *id, *bytes, true),
+            Event::TransferFrom { id, source } => {
+                if let Some(Transfer { name, bar: Some(bar), .. }) = state.transfers.get(id) {
+                    bar.set_message(format!("{name} < {}", short(source)));
+                }
+            }
+            Event::SourceDropped { source, what, lied } => {
+                let what = if *lied { format!("sent wrong bytes: {what}") } else { what.clone() };
+                self.line(&format!("{} {source} is passed over: {what}", "warning:".yellow().bold()));
+            }
             Event::TransferFinished { id } => self.transfer_ended(state, *id, true),
             Event::TransferFailed { id, error, retrying } => {
                 let what = if *retrying { "trying again" } else { "failed" };

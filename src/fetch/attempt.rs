@@ -28,7 +28,8 @@ pub(super) struct Memory {
 
 /// Takes up the blob where it is and reads until the body ends. The caller checks what came.
 ///
-/// `slot` holds the ingest before and after, except when this future is dropped.
+/// `slot` holds the ingest before and after, except when this future is dropped while it starts over. After
+/// [`FetchError::Range`] it holds what it held: somebody else may go on from there.
 pub(super) async fn attempt(
     client: &Client,
     location: &Location,
@@ -43,19 +44,18 @@ pub(super) async fn attempt(
     }
     let mut answer = match client.send(location, &range_headers(offset, expected, memory)).await {
         Err(FetchError::Status { status: StatusCode::RANGE_NOT_SATISFIABLE, url, .. }) => {
-            restart(slot).await?;
             return Err(FetchError::Range { url, asked: offset, answer: "416 Range Not Satisfiable".to_owned() });
         }
         other => other?,
     };
     refuse_html(location, slot, answer.response.headers())?;
     if offset > 0 && !continues(location, &answer, offset, expected) {
-        let told = describe(&answer);
-        restart(slot).await?;
-        // A whole body is fine, it is only longer. Another part than the one asked for is not.
+        // A whole body is fine, it is only longer. Another part than the one asked for is not; the caller decides
+        // whether what is here is worth keeping for somebody else.
         if answer.response.status() == StatusCode::PARTIAL_CONTENT {
-            return Err(FetchError::Range { url: location.shown(), asked: offset, answer: told });
+            return Err(FetchError::Range { url: location.shown(), asked: offset, answer: describe(&answer) });
         }
+        restart(slot).await?;
     }
     memory.etag = strong_etag(answer.response.headers());
     refuse_length(location, slot, &answer)?;
@@ -117,7 +117,7 @@ async fn take(
     }
 }
 
-async fn restart(slot: &mut Option<Ingest>) -> Result<(), FetchError> {
+pub(super) async fn restart(slot: &mut Option<Ingest>) -> Result<(), FetchError> {
     let Some(mut ingest) = slot.take() else { return Ok(()) };
     let (ingest, result) = super::blob::blocking(move || {
         let result = ingest.restart();

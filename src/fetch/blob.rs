@@ -11,8 +11,8 @@ use crate::{
 
 use super::{
     Client, FetchError,
-    attempt::{Memory, attempt},
-    retry::Backoff,
+    attempt::{Memory, attempt, restart},
+    retry::{Backoff, RetryPolicy},
     source::Location,
 };
 
@@ -74,7 +74,18 @@ impl Client {
         }
         let mut last = None;
         for (index, location) in locations.iter().enumerate() {
-            let transfer = Transfer { client: self, store, wanted, name: &name, location, id };
+            let progress = |bytes| self.reporter().report(Event::TransferProgress { id, bytes });
+            let transfer = Transfer {
+                client: self,
+                store,
+                wanted,
+                name: &name,
+                location,
+                id,
+                retry: &self.network().retry,
+                starts_over: true,
+                progress: &progress,
+            };
             match transfer.run(&mut slot).await {
                 Ok(brought) => {
                     self.reporter().report(Event::TransferFinished { id });
@@ -95,7 +106,7 @@ impl Client {
     }
 
     /// The blob's slot, after waiting for other writers.
-    async fn open(&self, store: &Store, wanted: &Wanted, name: &str) -> Result<Slot, FetchError> {
+    pub(super) async fn open(&self, store: &Store, wanted: &Wanted, name: &str) -> Result<Slot, FetchError> {
         let mut told = false;
         loop {
             let (store, expected, partial) = (store.clone(), wanted.expected, name.to_owned());
@@ -112,18 +123,27 @@ impl Client {
 }
 
 /// One blob from one place.
-struct Transfer<'a> {
-    client: &'a Client,
-    store: &'a Store,
-    wanted: &'a Wanted,
-    name: &'a str,
-    location: &'a Location,
-    id: u64,
+pub(super) struct Transfer<'a> {
+    pub(super) client: &'a Client,
+    pub(super) store: &'a Store,
+    pub(super) wanted: &'a Wanted,
+    /// The partial file's.
+    pub(super) name: &'a str,
+    pub(super) location: &'a Location,
+    pub(super) id: u64,
+    /// When to ask again.
+    pub(super) retry: &'a RetryPolicy,
+    /// Whether a first half that does not fit is forgotten and everything is asked of this place. Without it, that
+    /// is for the caller to decide, who may know other places.
+    pub(super) starts_over: bool,
+    /// Hears how many bytes came.
+    pub(super) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl Transfer<'_> {
-    async fn run(&self, slot: &mut Option<Ingest>) -> Result<Brought, FetchError> {
-        let mut backoff = Backoff::new(&self.client.network().retry);
+    /// Brings it, after retries. `slot` holds what is here of it afterwards, unless it turned out wrong.
+    pub(super) async fn run(&self, slot: &mut Option<Ingest>) -> Result<Brought, FetchError> {
+        let mut backoff = Backoff::new(self.retry);
         let mut memory = Memory::default();
         let mut started_over = false;
         loop {
@@ -141,14 +161,24 @@ impl Transfer<'_> {
             };
             // The first half may be another run's, of bytes that upstream has replaced since, or that a
             // failing disk changed. Only whole bytes prove anything against this source.
-            if resumed && !started_over && matches!(error, FetchError::WrongDigest { .. } | FetchError::TooLong { .. })
+            if self.starts_over
+                && resumed
+                && !started_over
+                && matches!(error, FetchError::WrongDigest { .. } | FetchError::TooLong { .. })
             {
                 started_over = true;
                 memory = Memory::default();
                 *slot = None;
                 continue;
             }
+            let wrong_part = matches!(error, FetchError::Range { .. });
+            if wrong_part && !self.starts_over {
+                return Err(error);
+            }
             let Some(pause) = backoff.next(&error, brought.into_inner()) else { return Err(error) };
+            if wrong_part {
+                restart(slot).await?;
+            }
             let retry = Event::TransferFailed { id: self.id, error: error.to_string(), retrying: true };
             self.client.reporter().report(retry);
             tokio::time::sleep(pause).await;
@@ -163,7 +193,7 @@ impl Transfer<'_> {
     ) -> Result<Whole, FetchError> {
         let progress = |bytes: u64| {
             brought.fetch_add(bytes, Ordering::Relaxed);
-            self.client.reporter().report(Event::TransferProgress { id: self.id, bytes });
+            (self.progress)(bytes);
         };
         attempt(self.client, self.location, slot, memory, &progress).await?;
         let Some(ingest) = slot.take() else {
@@ -208,7 +238,7 @@ impl Transfer<'_> {
 }
 
 /// Asking elsewhere would not help.
-fn is_final_everywhere(error: &FetchError) -> bool {
+pub(super) fn is_final_everywhere(error: &FetchError) -> bool {
     matches!(error, FetchError::Offline { .. } | FetchError::Store(StoreError::Io(_) | StoreError::Full(_)))
 }
 

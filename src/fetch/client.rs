@@ -20,7 +20,7 @@ use url::Url;
 use crate::base::{Reporter, reference::split_reference};
 
 use super::{
-    DockerConfig, ExtraRoots, FetchError, Proxies, RetryPolicy,
+    DockerConfig, ExtraRoots, FetchError, LanePolicy, Proxies, RetryPolicy,
     http::Http,
     retry::{self, Backoff},
     source::{Location, Mirrors, Part, shown},
@@ -48,6 +48,8 @@ pub struct Network {
     pub connect_timeout: Duration,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// When to try elsewhere.
+    pub lanes: LanePolicy,
     /// Bytes per second over all connections; `None` is no limit.
     pub max_rate: Option<u64>,
     /// Proxies on the way out.
@@ -68,6 +70,7 @@ impl Default for Network {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
             retry: RetryPolicy::default(),
+            lanes: LanePolicy::default(),
             max_rate: None,
             proxies: Proxies::default(),
             extra_roots: ExtraRoots::default(),

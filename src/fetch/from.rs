@@ -1,5 +1,6 @@
 //! `--from SOURCE`: places that may have the lab's bytes already. The lock alone decides what is right; a source that
-//! lacks something is passed over, and one that has other bytes is named.
+//! lacks something is passed over, and one that has other bytes is named. Here are those on this machine, which are
+//! asked in turn; the others are `lanes`.
 
 use std::{
     cell::Cell,
@@ -17,7 +18,7 @@ use crate::{
     store::{Slot, Store, StoreError},
 };
 
-use super::{Client, blob::blocking, docker, local, remote, saved};
+use super::{Client, blob::blocking, docker, lanes::UPSTREAM, local, saved};
 
 /// Read size.
 const PIECE: usize = 512 * 1024;
@@ -33,6 +34,8 @@ pub enum Source {
     Store(Url),
     /// The Docker of this machine.
     Docker,
+    /// Everybody whom the lock names, or their mirrors.
+    Upstream,
 }
 
 /// `--from` names nothing that can be looked in.
@@ -41,7 +44,7 @@ pub enum Source {
 #[diagnostic(
     code(usage::from),
     help(
-        "--from takes a folder, a tar of images, the address of another store (`http://10.0.0.5:8000/store`), `docker` or `minikube`"
+        "--from takes a folder, a tar of images, the address of another store (`http://10.0.0.5:8000/store`), `docker`, `minikube` or `upstream`"
     )
 )]
 pub struct SourceError {
@@ -56,8 +59,10 @@ impl Source {
     /// When there is nothing of that name, or the address is none.
     pub fn parse(text: &str, minikube_home: &Path) -> Result<Self, SourceError> {
         let error = |problem: String| SourceError { text: text.to_owned(), problem };
-        if text == "docker" {
-            return Ok(Self::Docker);
+        match text {
+            "docker" => return Ok(Self::Docker),
+            UPSTREAM => return Ok(Self::Upstream),
+            _ => {}
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             let url = Url::parse(text).map_err(|cause| error(cause.to_string()))?;
@@ -77,7 +82,13 @@ impl Source {
             Self::Folder(path) | Self::Archive(path) => path.display().to_string(),
             Self::Store(url) => super::source::shown(url),
             Self::Docker => "Docker".to_owned(),
+            Self::Upstream => UPSTREAM.to_owned(),
         }
+    }
+
+    /// Whether it is on this machine: asking it costs nothing, so it comes before all others.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Folder(_) | Self::Archive(_) | Self::Docker)
     }
 }
 
@@ -87,8 +98,8 @@ impl From<PathBuf> for Source {
     }
 }
 
-/// Takes what the source has, every byte checked, and returns what is still missing. Says what was taken, and why a
-/// source was passed over. `environment` is for the programs of [`Source::Docker`].
+/// Takes what a source on this machine has, every byte checked, and returns what is still missing. Says what was taken,
+/// and why a source was passed over. Other sources have nothing here: see [`super::Lanes`]. `environment` is for the programs of [`Source::Docker`].
 ///
 /// # Errors
 /// When our own store fails.
@@ -97,34 +108,28 @@ pub async fn take_from(
     client: &Client,
     store: &Store,
     missing: Vec<PlannedBlob>,
-    jobs: usize,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<PlannedBlob>, StoreError> {
-    if missing.is_empty() {
+    if missing.is_empty() || !source.is_local() {
         return Ok(missing);
     }
     let before: u64 = missing.iter().map(|blob| blob.descriptor.size).sum();
     let count = missing.len();
     let name = source.shown();
-    let (left, passed_over) = match source {
-        Source::Store(url) => remote::take(url, client, store, missing, jobs).await?,
-        local => {
-            let (local, store, reporter, name) = (local.clone(), store.clone(), client.shared_reporter(), name.clone());
-            let environment = environment.clone();
-            let work = move || {
-                let passed_over = Cell::new(false);
-                let place = Place { name: &name, store: &store, reporter: &reporter, passed_over: &passed_over };
-                let left = match &local {
-                    Source::Archive(path) => saved::take_file(path, &place, missing),
-                    Source::Docker => docker::take(&environment, &place, missing),
-                    Source::Folder(path) => local::take(path, &place, missing),
-                    Source::Store(_) => Ok(missing),
-                }?;
-                Ok::<_, StoreError>((left, passed_over.get()))
-            };
-            blocking(work).await?
-        }
+    let (local, environment) = (source.clone(), environment.clone());
+    let (own_store, reporter, shown) = (store.clone(), client.shared_reporter(), name.clone());
+    let work = move || {
+        let passed_over = Cell::new(false);
+        let place = Place { name: &shown, store: &own_store, reporter: &reporter, passed_over: &passed_over };
+        let left = match &local {
+            Source::Archive(path) => saved::take_file(path, &place, missing),
+            Source::Docker => docker::take(&environment, &place, missing),
+            Source::Folder(path) => local::take(path, &place, missing),
+            Source::Store(_) | Source::Upstream => Ok(missing),
+        }?;
+        Ok::<_, StoreError>((left, passed_over.get()))
     };
+    let (left, passed_over) = blocking(work).await?;
     let bytes = before - left.iter().map(|blob| blob.descriptor.size).sum::<u64>();
     let text = match count - left.len() {
         // The reason has been told.
@@ -227,6 +232,7 @@ mod tests {
         let parse = |text: &str| Source::parse(text, home.path());
         assert_eq!(parse("minikube").unwrap(), Source::Folder(home.path().join("cache")));
         assert_eq!(parse("docker").unwrap(), Source::Docker);
+        assert_eq!(parse("upstream").unwrap(), Source::Upstream);
         assert_eq!(parse(archive.to_str().unwrap()).unwrap(), Source::Archive(archive.clone()));
         assert_eq!(parse("http://u:secret@10.0.0.5/store").unwrap().shown(), "http://10.0.0.5/store");
         for nothing in ["/nowhere/at/all", "http://", "https://[broken"] {

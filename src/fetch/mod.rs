@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! schedule   all missing blobs of all artifacts, largest first, `jobs` at once; names for whole ones, in groups
-//!   └─ blob      one blob: its sources in turn; waits while another process brings it
+//!   └─ lanes     which blob from which source next, by speed and health; moves on from those that die or lie
+//!   └─ blob      one blob from one place; waits while another process brings it
 //!        └─ retry     which failures are worth another attempt, and when
 //!             └─ attempt   one GET into the store: stall, range, length, HTML page
 //!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
 //! source     upstream's names → addresses, mirrors applied
-//! from       --from: what may have the bytes already
-//!   └─ local, saved, docker, remote   a folder, a tar of images, Docker, a web server
+//! from       --from: what may have the bytes already; those on this machine are asked first, in turn
+//!   └─ local, saved, docker   a folder, a tar of images, Docker
 //! token, credentials   what a registry wants to see, and where it is kept
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! published  when a file was last changed, as its server says
@@ -26,11 +27,11 @@ mod docker;
 mod error;
 mod from;
 mod http;
+mod lanes;
 mod local;
 mod members;
 mod proxy;
 mod published;
-mod remote;
 mod retry;
 mod saved;
 mod schedule;
@@ -46,9 +47,10 @@ pub use credentials::DockerConfig;
 pub use error::FetchError;
 pub(crate) use error::MORE_QUOTA;
 pub use from::{Source, SourceError, take_from};
+pub use lanes::{DroppedReport, LanePolicy, Lanes, SourceReport, is_download};
 pub use members::extract_members;
 pub use proxy::Proxies;
 pub use retry::RetryPolicy;
-pub use schedule::{BlobError, Failure, fetch_all, is_download};
+pub use schedule::{BlobError, Failure, fetch_all};
 pub use source::{Location, Mirror, MirrorError, Mirrors};
 pub use trust::{ExtraRoots, TrustError};

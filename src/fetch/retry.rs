@@ -89,7 +89,7 @@ fn pauses(policy: &RetryPolicy) -> ExponentialBackoff {
 }
 
 /// The one place that decides.
-fn is_transient(error: &FetchError) -> bool {
+pub(super) fn is_transient(error: &FetchError) -> bool {
     match error {
         FetchError::Connect { source, .. } => !is_certificate(source) && !source.is_redirect(),
         FetchError::Stalled { .. }

@@ -2,22 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     base::{Digest, Event, human_bytes},
-    lockfile::Origin,
     plan::PlannedBlob,
     store::{Store, StoreError, Whole},
 };
 
-use super::{
-    Client, FetchError,
-    blob::{Brought, Wanted, blocking, joined},
-    source::Location,
-};
+use super::{Client, FetchError, Lanes, blob::blocking};
 
 /// A blob that could not be had.
 #[derive(Debug)]
@@ -91,48 +84,23 @@ const GATHER: Duration = Duration::from_millis(250);
 /// A wait for the disk that lasts longer is said: the downloads are over, and a stick is slow.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Downloads every blob that somebody publishes, `jobs` at once, in the order given (a plan's is largest
+/// Brings every blob that one of the sources may have, `jobs` at once, in the order given (a plan's is largest
 /// first). The first failure does not stop the others: what came is kept for the next run.
 ///
-/// While the next ones come, those that are whole are synced and named in groups. Archive members and built
-/// images are not downloads; they are left alone here.
-pub async fn fetch_all(client: &Arc<Client>, store: &Store, missing: Vec<PlannedBlob>, jobs: usize) -> Vec<Failure> {
+/// While the next ones come, those that are whole are synced and named in groups. A blob that is only built or read
+/// out of an archive is no failure when no source has it.
+pub async fn fetch_all(
+    client: &Arc<Client>,
+    store: &Store,
+    missing: Vec<PlannedBlob>,
+    jobs: usize,
+    lanes: &Lanes,
+) -> Vec<Failure> {
     let (hand_over, whole) = mpsc::channel(GROUP);
-    let downloads = async move {
-        // A task each: one task for all of them would hash on one core.
-        let one = async |blob: PlannedBlob| {
-            let task = tokio::spawn(bring(Arc::clone(client), store.clone(), blob));
-            match joined(AbortOnDropHandle::new(task)).await {
-                (_, Ok(Brought::Present(_))) => None,
-                (blob, Ok(Brought::Whole(whole))) => {
-                    // The other end is gone only when this future is.
-                    let _ = hand_over.send((blob, whole)).await;
-                    None
-                }
-                (blob, Err(error)) => Some(Failure { blob, error: error.into() }),
-            }
-        };
-        let wanted = missing.into_iter().filter(|blob| blob.origins.iter().any(is_published));
-        let brought = stream::iter(wanted).map(one).buffer_unordered(jobs.max(1));
-        brought.filter_map(std::future::ready).collect::<Vec<_>>().await
-    };
+    let downloads = lanes.bring_all(client, store, missing, jobs, hand_over);
     let (mut failures, not_named) = futures::join!(downloads, publish(client, store, whole));
     failures.extend(not_named);
     failures
-}
-
-async fn bring(client: Arc<Client>, store: Store, blob: PlannedBlob) -> (PlannedBlob, Result<Brought, FetchError>) {
-    let brought = bring_from(&client, &store, &blob).await;
-    (blob, brought)
-}
-
-async fn bring_from(client: &Client, store: &Store, blob: &PlannedBlob) -> Result<Brought, FetchError> {
-    let mut locations = Vec::new();
-    for origin in &blob.origins {
-        locations.extend(locate(client, origin, &blob.descriptor.digest)?);
-    }
-    let wanted = Wanted { expected: blob.descriptor.into(), label: blob.label.clone() };
-    client.bring(store, &wanted, &locations).await
 }
 
 /// Gives blobs their names as they come, in groups, until nobody hands over more.
@@ -171,22 +139,4 @@ async fn said_when_slow<T>(client: &Client, blobs: &[PlannedBlob], work: impl Fu
             work.await
         }
     }
-}
-
-fn locate(client: &Client, origin: &Origin, digest: &Digest) -> Result<Vec<Location>, FetchError> {
-    match origin {
-        Origin::Url(url) => client.file_locations(url),
-        Origin::RegistryManifest(reference) => client.manifest_locations(reference, &digest.to_string()),
-        Origin::RegistryBlob(reference) => client.blob_locations(reference, &digest.to_string()),
-        Origin::Member { .. } | Origin::Built { .. } => Ok(Vec::new()),
-    }
-}
-
-/// Whether a blob comes over the network, and is not read out of an archive or built.
-pub fn is_download(blob: &PlannedBlob) -> bool {
-    blob.origins.iter().any(is_published)
-}
-
-fn is_published(origin: &Origin) -> bool {
-    matches!(origin, Origin::Url(_) | Origin::RegistryManifest(_) | Origin::RegistryBlob(_))
 }

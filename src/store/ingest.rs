@@ -3,7 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
-    path::PathBuf,
+    path::Path,
 };
 
 use crate::base::{Descriptor, Digest, Event, Expected, Hasher, Reporter, file};
@@ -31,10 +31,12 @@ pub struct Ingest {
     store: Store,
     expected: Expected,
     name: Box<str>,
-    partial: PathBuf,
+    partial: Box<Path>,
     file: File,
     hasher: Hasher,
     written: u64,
+    /// What of it was there before this value was made, if anything.
+    kept: Option<Box<Descriptor>>,
     /// Bytes from the start whose write-back was begun.
     on_the_way: u64,
     /// Held until the rename; the kernel lets go of it when the process dies.
@@ -105,10 +107,11 @@ impl Store {
             store: self.clone(),
             expected,
             name: name.into(),
-            partial,
+            partial: partial.into(),
             file,
             hasher: Hasher::default(),
             written: 0,
+            kept: None,
             on_the_way: 0,
             lock,
         };
@@ -135,6 +138,17 @@ impl Ingest {
     /// How many bytes are here.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// What of it was there before this value was made: bytes that somebody else wrote, who may have had them from
+    /// another source.
+    pub fn kept(&self) -> Descriptor {
+        self.kept.as_deref().copied().unwrap_or_else(|| Descriptor::of(b""))
+    }
+
+    /// What is here by now, from the first byte.
+    pub fn so_far(&self) -> Descriptor {
+        Descriptor { digest: self.hasher.clone().finish(), size: self.written }
     }
 
     /// What is expected.
@@ -174,6 +188,7 @@ impl Ingest {
         self.file.seek(SeekFrom::Start(0))?;
         self.hasher = Hasher::default();
         self.written = 0;
+        self.kept = None;
         self.on_the_way = 0;
         Ok(())
     }
@@ -206,7 +221,7 @@ impl Ingest {
         }
         self.begin_write_back();
         let descriptor = Descriptor { digest: found, size: self.written };
-        Ok(Whole { partial: self.partial, file: self.file, descriptor, _lock: self.lock })
+        Ok(Whole { partial: self.partial.into_path_buf(), file: self.file, descriptor, _lock: self.lock })
     }
 
     /// The first bytes of what is here: enough to recognise an HTML page.
@@ -241,6 +256,7 @@ impl Ingest {
         loop {
             let count = self.file.read(&mut piece)?;
             if count == 0 {
+                self.kept = Some(Box::new(self.so_far()));
                 return Ok(());
             }
             self.hasher.update(&piece[..count]);
@@ -269,8 +285,9 @@ mod tests {
         let expected = Expected::from(Descriptor::of(b"first and second"));
         begin(&store, expected).append(b"first and ").unwrap();
         let mut ingest = begin(&store, expected);
-        assert_eq!(ingest.written(), 10);
+        assert_eq!((ingest.written(), ingest.kept()), (10, Descriptor::of(b"first and ")));
         ingest.append(b"second").unwrap();
+        assert_eq!((ingest.kept().size, ingest.so_far()), (10, Descriptor::of(b"first and second")));
         assert_eq!(ingest.finish().unwrap().read().unwrap(), b"first and second");
         assert!(matches!(store.begin(expected, "name", &Silent).unwrap(), Slot::Present(_)));
     }

@@ -1,10 +1,17 @@
 //! How blobs get their names: sync, rename, sync of the folder, note in the ledger. Many share one wait for the disk.
 
-use std::{fs::File, io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
-use crate::base::{Descriptor, file};
+use crate::base::{Descriptor, Digest, Hasher, file};
 
 use super::{Store, StoreError, StoredBlob};
+
+/// Read size.
+const PIECE: usize = 256 * 1024;
 
 /// A blob whose bytes are here and are the right ones, and that has no name yet: [`Store::publish`] gives it
 /// one. Dropping it leaves the partial file; the next run finds it whole.
@@ -21,6 +28,30 @@ impl Whole {
     /// What it is.
     pub fn descriptor(&self) -> Descriptor {
         self.descriptor
+    }
+
+    /// The digests of its beginnings, up to each of these lengths (ascending). Reads the file; blocks.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn beginnings(&self, ends: &[u64]) -> Result<Vec<Digest>, StoreError> {
+        let mut file = fs_err::File::open(&self.partial)?;
+        let (mut hasher, mut read, mut digests) = (Hasher::default(), 0, Vec::new());
+        let mut piece = vec![0; PIECE];
+        for end in ends {
+            while read < *end {
+                let most = (*end - read).min(PIECE as u64) as usize;
+                match file.read(&mut piece[..most])? {
+                    0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                    count => {
+                        hasher.update(&piece[..count]);
+                        read += count as u64;
+                    }
+                }
+            }
+            digests.push(hasher.clone().finish());
+        }
+        Ok(digests)
     }
 }
 
@@ -89,6 +120,18 @@ mod tests {
         let named: Vec<Vec<u8>> = named.into_iter().map(|blob| blob.unwrap().read().unwrap()).collect();
         assert_eq!(named, [b"one", b"two"]);
         assert_eq!(store.present().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_beginnings_of_a_whole_blob_have_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let bytes: Vec<u8> = (0..=255).cycle().take(PIECE + 1000).collect();
+        let whole = whole(&store, &bytes);
+        let ends = [3, PIECE + 1, bytes.len()];
+        let expected = ends.map(|end| Descriptor::of(&bytes[..end]).digest);
+        assert_eq!(whole.beginnings(&ends.map(|end| end as u64)).unwrap(), expected);
+        assert!(whole.beginnings(&[bytes.len() as u64 + 1]).is_err());
     }
 
     #[test]

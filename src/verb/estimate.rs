@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Digest, report::Silent},
-    fetch::{self, Client, FetchError, Location},
+    fetch::{self, Client, FetchError, Lanes, Location},
     lockfile::{self, Lock, Origin},
     plan::{Plan, PlannedBlob, is_selected},
 };
@@ -122,7 +122,8 @@ async fn measure(
     let is_manifest = |blob: &PlannedBlob| matches!(blob.origins.first(), Some(Origin::RegistryManifest(_)));
     let layers = downloads.into_iter().filter(|blob| !is_manifest(blob)).collect();
     let begun = std::time::Instant::now();
-    let fetch = fetch::fetch_all(client, store, layers, jobs.unwrap_or(super::fetch::DEFAULT_JOBS));
+    let (jobs, upstream) = (jobs.unwrap_or(super::fetch::DEFAULT_JOBS), Lanes::upstream(client));
+    let fetch = fetch::fetch_all(client, store, layers, jobs, &upstream);
     // Dropping a fetch is safe: the next one resumes.
     let _ = tokio::time::timeout(sample, fetch).await;
     let rate = client.received() as f64 / begun.elapsed().as_secs_f64();

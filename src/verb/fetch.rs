@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Digest, Event, Platform, digest},
-    fetch::{self, Client, Source, blocking},
+    fetch::{self, Client, Lanes, Source, SourceReport, blocking},
     intent::Intent,
     lockfile::{self, CheckedLock, ImagePin, Lock},
     plan::{Plan, PlannedBlob, is_selected},
@@ -79,6 +79,8 @@ pub struct Outcome {
     pub built: Vec<String>,
     /// Requests that went out; none when all was there.
     pub requests: u64,
+    /// What came from where, and which sources were dropped. Sources that were not needed are listed too.
+    pub sources: Vec<SourceReport>,
 }
 
 /// Brings every locked byte into the store.
@@ -101,7 +103,8 @@ pub async fn run(
     let before = store.present()?;
     let client = Arc::new(client(context, request)?);
     let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
-    let mut run = Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new() };
+    let mut run =
+        Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new(), sources: Vec::new() };
     let as_it_was = lockfile::write(&run.lock);
     let pending_before = run.pending();
 
@@ -162,6 +165,7 @@ struct Run<'a> {
     lock: Lock,
     failures: Vec<ArtifactFailure>,
     built: Vec<String>,
+    sources: Vec<SourceReport>,
 }
 
 impl Run<'_> {
@@ -197,11 +201,17 @@ impl Run<'_> {
         let jobs = self.request.jobs.unwrap_or(DEFAULT_JOBS);
         let mut missing = self.missing()?;
         self.announce(&missing);
-        for source in &self.request.from {
+        for source in self.request.from.iter().filter(|source| source.is_local()) {
             let environment = &self.context.environment;
-            missing = fetch::take_from(source, &self.client, &self.store, missing, jobs, environment).await?;
+            let before = totals(&missing);
+            missing = fetch::take_from(source, &self.client, &self.store, missing, environment).await?;
+            let left = totals(&missing);
+            let (blobs, bytes) = (before.0 - left.0, before.1 - left.1);
+            self.sources.push(SourceReport { source: source.shown(), blobs, bytes, dropped: None });
         }
-        let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs).await;
+        let lanes = Lanes::new(&self.client, &self.request.from);
+        let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs, &lanes).await;
+        self.sources.extend(lanes.report());
 
         let (missing, store, reporter) = (self.missing()?, self.store.clone(), self.client.shared_reporter());
         failures.extend(blocking(move || fetch::extract_members(&store, missing, reporter.as_ref())).await);
@@ -333,8 +343,14 @@ impl Run<'_> {
             completed: pending_before.iter().filter(|name| !pending.contains(name)).cloned().collect(),
             built: self.built,
             requests: self.client.requests(),
+            sources: self.sources,
         })
     }
+}
+
+/// How many blobs, and their bytes.
+fn totals(blobs: &[PlannedBlob]) -> (usize, u64) {
+    (blobs.len(), blobs.iter().map(|blob| blob.descriptor.size).sum())
 }
 
 /// An app whose parts are not there.

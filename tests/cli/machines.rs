@@ -60,9 +60,11 @@ fn one_of_each() -> Vec<Event> {
         Event::TransferStarted { id: 1, name: text(), total: Some(2) },
         Event::TransferStarted { id: 1, name: text(), total: None },
         Event::TransferResumed { id: 1, bytes: 2 },
+        Event::TransferFrom { id: 1, source: text() },
         Event::TransferProgress { id: 1, bytes: 2 },
         Event::TransferFinished { id: 1 },
         Event::TransferFailed { id: 1, error: text(), retrying: true },
+        Event::SourceDropped { source: text(), what: text(), lied: true },
         Event::EntryResolved { artifact: text(), done: 1, total: 2 },
         Event::StepStarted { step: "calico", title: text() },
         Event::StepWaiting { step: "calico", on: text() },
@@ -84,6 +86,8 @@ fn one_of_each() -> Vec<Event> {
             Event::TransfersPlanned { .. }
             | Event::TransferStarted { .. }
             | Event::TransferResumed { .. }
+            | Event::TransferFrom { .. }
+            | Event::SourceDropped { .. }
             | Event::TransferProgress { .. }
             | Event::TransferFinished { .. }
             | Event::TransferFailed { .. }

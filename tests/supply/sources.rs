@@ -43,14 +43,20 @@ impl Room {
 
     /// Fetches into the second store, from these places first. Returns what upstream was asked for.
     async fn fetch_from(&self, sources: Vec<Source>) -> Vec<String> {
+        self.outcome_of(sources).await.0
+    }
+
+    /// The same, and what the run says of itself.
+    async fn outcome_of(&self, sources: Vec<Source>) -> (Vec<String>, fetch::Outcome) {
         let request = fetch::Request { from: sources, ..fetch::Request::default() };
-        fetch::run(&self.second, &request, Some(Arc::new(Builder("first")))).await.unwrap();
-        self.bench.origin.seen().into_iter().map(|seen| seen.path).collect()
+        let outcome = fetch::run(&self.second, &request, Some(Arc::new(Builder("first")))).await.unwrap();
+        (self.bench.origin.seen().into_iter().map(|seen| seen.path).collect(), outcome)
     }
 
     fn told(&self) -> String {
         let text = |event| match event {
             Event::Warning { text } | Event::Note { text } | Event::TransferFailed { error: text, .. } => Some(text),
+            Event::SourceDropped { source, what, .. } => Some(format!("{source} is passed over: {what}")),
             _ => None,
         };
         self.reporter.events().into_iter().filter_map(text).collect::<Vec<_>>().join("\n")
@@ -78,24 +84,51 @@ fn write(path: &Path, bytes: &[u8]) {
     fs_err::write(path, bytes).unwrap();
 }
 
-#[tokio::test]
-async fn a_store_behind_a_web_server_is_a_source_and_is_not_believed() {
-    let room = Room::new().await;
+/// Serves the first machine's store as any web server would.
+async fn web_server(room: &Room) -> Origin {
     let store = Store::open(&room.bench.context.store).unwrap();
     let server = Origin::start().await;
     for digest in store.present().unwrap().keys() {
         server.serve(&format!("/lab/blobs/sha256/{}", digest.hex()), fs_err::read(store.path_of(digest)).unwrap());
     }
-    let at = |bytes: &[u8]| format!("/lab/blobs/sha256/{}", Digest::of(bytes).hex());
+    server
+}
+
+fn at(bytes: &[u8]) -> String {
+    format!("/lab/blobs/sha256/{}", Digest::of(bytes).hex())
+}
+
+#[tokio::test]
+async fn a_store_behind_a_web_server_is_a_source_and_upstream_is_asked_for_what_it_lacks() {
+    let room = Room::new().await;
+    let server = web_server(&room).await;
     server.remove(&at(PAUSE));
+    let (asked, outcome) = room.outcome_of(vec![Source::parse(&server.url("/lab/"), Path::new("")).unwrap()]).await;
+    assert_eq!(asked, [blob_path("registry.k8s.io/pause", PAUSE)]);
+    let told: Vec<_> = outcome.sources.iter().map(|from| (from.source.as_str(), from.blobs, from.bytes)).collect();
+    assert_eq!(told[1], ("upstream", 1, PAUSE.len() as u64));
+    assert_eq!((told[0].0, told.len()), (server.url("/lab/").as_str(), 2));
+    assert!(told[0].1 > 5 && outcome.sources.iter().all(|from| from.dropped.is_none()), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_store_behind_a_web_server_is_not_believed_and_is_named() {
+    let room = Room::new().await;
+    let server = web_server(&room).await;
     server.serve(&at(CALICO), "layer of cAlico");
-    let asked = room.fetch_from(vec![Source::parse(&server.url("/lab/"), Path::new("")).unwrap()]).await;
-    let expected = [blob_path("docker.io/calico/node", CALICO), blob_path("registry.k8s.io/pause", PAUSE)];
-    assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(expected.iter().all(|path| asked.contains(path)), "{asked:?}");
+    let (asked, outcome) = room.outcome_of(vec![Source::parse(&server.url("/lab/"), Path::new("")).unwrap()]).await;
+    assert!(asked.contains(&blob_path("docker.io/calico/node", CALICO)), "{asked:?}");
+    let dropped = outcome.sources[0].dropped.as_ref().unwrap();
+    assert!(
+        dropped.lied && dropped.what.contains(&format!("{} has other bytes", server.url(&at(CALICO)))),
+        "{dropped:?}"
+    );
     let told = room.told();
-    assert!(told.contains(&format!("{} has other bytes", server.url(&at(CALICO)))), "{told}");
-    assert!(told.contains(&format!("{} had ", server.url("/lab/"))), "{told}");
+    assert_eq!(
+        told.matches(&format!("{} is passed over: image.calico linux-arm64 layer 1: ", server.url("/lab/"))).count(),
+        1,
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ztlab::{
     base::{Descriptor, report::Recording},
-    fetch::{Client, Failure, Network, fetch_all},
+    fetch::{Client, Failure, Lanes, Network, fetch_all},
     lockfile,
     plan::PlannedBlob,
     store::{Slot, Store},
@@ -37,7 +37,7 @@ fn planned(origin: &Origin, path: &str, bytes: &[u8]) -> PlannedBlob {
 
 async fn fetch(store: &Store, wanted: Vec<PlannedBlob>, jobs: usize) -> Vec<Failure> {
     let client = Arc::new(Client::new(Network::default(), Arc::new(Recording::default())).unwrap());
-    fetch_all(&client, store, wanted, jobs).await
+    fetch_all(&client, store, wanted, jobs, &Lanes::upstream(&client)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,7 +164,8 @@ pub(super) struct FetchArguments {
     /// Fail rather than complete entries that have no digest yet
     #[arg(long)]
     pub(super) locked: bool,
-    /// Look here before the network: a folder, a tar of images, a store's URL, `docker` or `minikube`
+    /// Take blobs from here, several at once: a folder, a tar of images, a store's URL, `docker`, `minikube` or
+    /// `upstream`, which is asked last unless it is named
     #[arg(long, value_name = "SOURCE", num_args = 1..)]
     pub(super) from: Vec<String>,
     /// Fetch only these artifacts, as `image.calico-node`

@@ -4,6 +4,7 @@ mod build;
 mod diff;
 mod lock;
 mod serve;
+mod sources;
 mod store;
 
 pub(super) use diff::markdown::page as diff_markdown;
@@ -78,6 +79,7 @@ impl Render for fetch::Outcome {
             human_bytes(self.fetched_bytes),
             self.requests
         ));
+        lines.extend(sources::lines(&self.sources));
         lines.join("\n")
     }
 }
