@@ -1,4 +1,4 @@
-//! Apply and wait against a small API server of our own: what the product does with its answers.
+//! Apply and delete against a small API server of our own: what the product does with its answers.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 
@@ -18,10 +18,9 @@ use serde_json::{Value, json};
 use ztlab::cluster::{
     apply::{self, ApplyError, ApplyOptions, Change},
     manifest,
-    wait::{Cause, Gate, WaitError, wait_for},
 };
 
-/// One config map and one Deployment whose pod lacks its image; remembers what was asked.
+/// One config map; remembers what was asked.
 #[derive(Clone, Default)]
 struct Cluster {
     asked: Arc<Mutex<Vec<String>>>,
@@ -48,18 +47,6 @@ async fn answer(State(cluster): State<Cluster>, method: Method, uri: Uri, body: 
             Some(object) => Json(object).into_response(),
             None => not_found(),
         },
-        ("GET", "/apis/apps/v1/namespaces/webapp/deployments/backend") => Json(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "backend", "generation": 1},
-            "spec": {"replicas": 1, "selector": {}, "template": {}},
-            "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}}))
-        .into_response(),
-        ("GET", "/api/v1/namespaces/webapp/pods") => Json(json!({
-            "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [{
-                "metadata": {"name": "backend-7d-x", "namespace": "webapp"},
-                "status": {"containerStatuses": [{
-                    "name": "backend", "image": "docker.io/library/simple-backend:v1", "imageID": "", "ready": false, "restartCount": 0,
-                    "state": {"waiting": {"reason": "ErrImagePull", "message": "connect: network is unreachable"}}}]}}]}))
-        .into_response(),
         _ => not_found(),
     }
 }
@@ -146,37 +133,4 @@ async fn a_delete_waits_until_the_object_is_gone_and_a_second_one_finds_nothing(
     let delete = async || apply::delete(&client, &settings("red"), Duration::from_secs(10), &|_| {}).await.unwrap();
     assert_eq!(delete().await, 1);
     assert_eq!(delete().await, 0);
-}
-
-#[tokio::test]
-async fn a_missing_image_ends_a_wait_early() {
-    let client = serve(Cluster::default()).await;
-    let begun = std::time::Instant::now();
-    let gates = [Gate::deployment("webapp", "backend")];
-    let error = wait_for(&client, &gates, Duration::from_secs(300), &|_| {}).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(60), "it ran out the clock");
-    let WaitError::Gate { findings, early, .. } = &error else { panic!("{error}") };
-    assert!(early);
-    assert!(
-        matches!(&findings[0].cause, Cause::ImageMissing { image, .. } if image.ends_with("simple-backend:v1")),
-        "{error}"
-    );
-    assert!(error.to_string().contains("network is unreachable"), "{error}");
-}
-
-#[tokio::test]
-async fn a_gate_whose_object_never_appears_says_so_at_its_deadline() {
-    let client = serve(Cluster::default()).await;
-    let gates = [Gate::deployment("elsewhere", "frontend")];
-    let said = Mutex::new(Vec::new());
-    let on_waiting = |line: String| said.lock().unwrap().push(line);
-    let error = wait_for(&client, &gates, Duration::from_millis(100), &on_waiting).await.unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.starts_with(
-            "rollout of the Deployment elsewhere/frontend did not happen within 0 s: it does not exist yet"
-        ),
-        "{text}"
-    );
-    assert_eq!(said.into_inner().unwrap(), ["rollout of the Deployment elsewhere/frontend: it does not exist yet"]);
 }

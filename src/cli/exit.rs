@@ -358,8 +358,62 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         2,
         "A command that removes something asks first, and there is no terminal to ask: --yes says yes.",
     ),
-    explain("wait::cluster", 33, "The API server stopped answering while a step waited."),
-    explain("wait::gate", 33, "Something did not become ready. The causes that the cluster shows are in the message."),
+    explain(
+        "wait::clock_skew",
+        33,
+        "The machine's clock and the cluster's do not agree, or a certificate or token is not valid at the time that one of them shows. A laptop that slept is the usual reason.",
+    ),
+    explain(
+        "wait::cluster",
+        33,
+        "The API server did not answer for a minute and a half while a step waited, or refused to.",
+    ),
+    explain(
+        "wait::crash_loop",
+        33,
+        "A container ends again and again. Its exit code and the end of its log are in the message.",
+    ),
+    explain("wait::gate", 33, "Something did not become ready, and nothing in the cluster says why."),
+    explain(
+        "wait::image_missing",
+        33,
+        "The node lacks an image that a pod asks for. Without a network nothing brings it, so the wait ended at once.",
+    ),
+    explain(
+        "wait::operator_degraded",
+        33,
+        "Calico's operator cannot do a part of its work. Its own words are in the message.",
+    ),
+    explain(
+        "wait::out_of_memory",
+        33,
+        "A container was killed because it used more memory than its limit, or the node ran out of memory.",
+    ),
+    explain(
+        "wait::pod_setup",
+        33,
+        "A pod cannot be set up: a volume, a secret or the pod network is missing. The kubelet's words are in the message.",
+    ),
+    explain(
+        "wait::policy_blocking",
+        33,
+        "A sidecar is not ready and no network policy lets it reach istiod or DNS. The policies that isolate its pod are in the message.",
+    ),
+    explain(
+        "wait::probe_failing",
+        33,
+        "The containers run, but a probe says no. The probe's answer is in the message.",
+    ),
+    explain(
+        "wait::unschedulable",
+        33,
+        "No node takes a pod: too little memory or CPU is free, or a taint keeps it away. The scheduler's words are in the message.",
+    ),
+    explain(
+        "wait::webhook_refusing",
+        33,
+        "An admission webhook refuses pods or does not answer: with istiod down, no pod of a meshed namespace can be made.",
+    ),
 ];
 
 /// The explanation of a code.

@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{manifest::describe, wait::gate::crd_established};
+use super::{manifest::describe, wait::judge::crd_established};
 
 /// The one name under which ztlab changes fields.
 pub const FIELD_MANAGER: &str = "ztlab";

@@ -14,7 +14,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::wait::gate::pod_ready;
+use super::wait::judge::pod_ready;
 
 /// Where a forward leads.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! What can be waited for: one small judgement for each kind of object.
+//! What can be waited for: which objects to watch, and who judges them ([`super::judge`]).
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use k8s_openapi::{
     api::{
@@ -12,15 +12,13 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, ListParams},
+    Resource,
+    api::{ApiResource, DynamicObject},
     core::GroupVersionKind,
 };
+use serde::de::DeserializeOwned;
 
-use super::cidr;
-
-/// The words with which the Calico operator reports an image that the node lacks.
-const OPERATOR_PULL_FAILURE: &str = "failed to pull container image";
+use super::judge::{self, State};
 
 /// One thing to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,17 +84,6 @@ pub enum Gate {
     },
 }
 
-/// How a gate stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// It is open.
-    Met,
-    /// Not yet, because of this.
-    Waiting(String),
-    /// It will not open by waiting, because of this.
-    Hopeless(String),
-}
-
 /// The pods behind a gate, for the search of causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodsOf {
@@ -104,6 +91,14 @@ pub struct PodsOf {
     pub namespace: String,
     /// What their names begin with; a controller names its pods after itself.
     pub prefix: String,
+}
+
+impl PodsOf {
+    /// Whether a pod is one of them, and not on its way out.
+    pub fn has(&self, pod: &Pod) -> bool {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.metadata.name.as_ref().is_some_and(|name| name.starts_with(&self.prefix))
+    }
 }
 
 impl fmt::Display for Gate {
@@ -154,304 +149,127 @@ impl Gate {
         }
     }
 
-    /// Looks once.
-    ///
-    /// # Errors
-    /// When the API server does not answer.
-    pub async fn look(&self, client: &Client) -> Result<State, kube::Error> {
-        let all = client.clone();
-        Ok(match self {
-            Self::Deployment { namespace, name } => {
-                judge(Api::namespaced(all, namespace).get_opt(name).await?, deployment_rolled_out)
+    /// What to watch for it.
+    pub fn watched(&self) -> Watched {
+        match self {
+            Self::Deployment { namespace, name } => Watched::named::<Deployment>(Some(namespace), name),
+            Self::DaemonSet { namespace, name } => Watched::named::<DaemonSet>(Some(namespace), name),
+            Self::Job { namespace, name } => Watched::named::<Job>(Some(namespace), name),
+            Self::PodReady { namespace, name } | Self::ContainersReady { namespace, name } => {
+                Watched::named::<Pod>(Some(namespace), name)
             }
-            Self::DaemonSet { namespace, name } => {
-                judge(Api::namespaced(all, namespace).get_opt(name).await?, daemon_set_rolled_out)
-            }
-            Self::Job { namespace, name } => judge(Api::namespaced(all, namespace).get_opt(name).await?, job_done),
-            Self::PodReady { namespace, name } => {
-                judge(Api::namespaced(all, namespace).get_opt(name).await?, |pod| pod_condition(pod, "Ready"))
-            }
-            Self::ContainersReady { namespace, name } => {
-                judge(Api::namespaced(all, namespace).get_opt(name).await?, |pod| pod_condition(pod, "ContainersReady"))
-            }
-            Self::NodesReady => nodes_ready(&Api::all(all).list(&ListParams::default()).await?.items),
+            Self::NodesReady => Watched::all::<Node>(None),
             Self::TigeraStatus { name } => {
                 let kind = GroupVersionKind::gvk("operator.tigera.io", "v1", "TigeraStatus");
-                let resource = ApiResource::from_gvk_with_plural(&kind, "tigerastatuses");
-                judge(Api::<DynamicObject>::all_with(all, &resource).get_opt(name).await?, tigera_available)
+                Watched {
+                    resource: ApiResource::from_gvk_with_plural(&kind, "tigerastatuses"),
+                    namespace: None,
+                    fields: Some(format!("metadata.name={name}")),
+                    labels: None,
+                }
             }
-            Self::DnsInside { cidr } => {
-                let selector = ListParams::default().labels("k8s-app=kube-dns");
-                dns_inside(&Api::namespaced(all, "kube-system").list(&selector).await?.items, cidr)
-            }
-            Self::DefinitionEstablished { name } => judge(Api::all(all).get_opt(name).await?, |definition| {
-                if crd_established(definition) { State::Met } else { State::Waiting("not established yet".to_owned()) }
-            }),
+            Self::DnsInside { .. } => Watched::all::<Pod>(Some("kube-system")).labelled("k8s-app=kube-dns".to_owned()),
+            Self::DefinitionEstablished { name } => Watched::named::<CustomResourceDefinition>(None, name),
             Self::ServiceReady { namespace, name } => {
-                let selector = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
-                endpoint_ready(&Api::namespaced(all, namespace).list(&selector).await?.items)
+                Watched::all::<EndpointSlice>(Some(namespace)).labelled(format!("kubernetes.io/service-name={name}"))
             }
-        })
-    }
-}
-
-fn judge<Object>(object: Option<Object>, by: impl FnOnce(&Object) -> State) -> State {
-    object.map_or_else(|| State::Waiting("it does not exist yet".to_owned()), |object| by(&object))
-}
-
-/// As `kubectl rollout status` judges: the controller has seen the newest spec, and all pods are new and available.
-pub fn deployment_rolled_out(deployment: &Deployment) -> State {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let Some(status) = &deployment.status else {
-        return State::Waiting("its controller has not seen it yet".to_owned());
-    };
-    let (total, updated) = (status.replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0));
-    let available = status.available_replicas.unwrap_or(0);
-    if status.observed_generation < deployment.metadata.generation {
-        State::Waiting("its controller has not seen the newest version yet".to_owned())
-    } else if updated < wanted {
-        State::Waiting(format!("{updated} of {wanted} pods are new"))
-    } else if total > updated {
-        State::Waiting(format!("{} old pods are still there", total - updated))
-    } else if available < wanted {
-        State::Waiting(format!("{available} of {wanted} pods are available"))
-    } else {
-        State::Met
-    }
-}
-
-/// As `kubectl rollout status` judges, and at least one pod: zero wanted means that no node was counted yet.
-pub fn daemon_set_rolled_out(daemon_set: &DaemonSet) -> State {
-    let Some(status) = &daemon_set.status else {
-        return State::Waiting("its controller has not seen it yet".to_owned());
-    };
-    let wanted = status.desired_number_scheduled;
-    let updated = status.updated_number_scheduled.unwrap_or(0);
-    let available = status.number_available.unwrap_or(0);
-    if status.observed_generation < daemon_set.metadata.generation || wanted == 0 {
-        State::Waiting("its controller has not counted the nodes yet".to_owned())
-    } else if updated < wanted || available < wanted {
-        State::Waiting(format!("{available} of {wanted} pods are available"))
-    } else {
-        State::Met
-    }
-}
-
-fn job_done(job: &Job) -> State {
-    let conditions = job.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    let mut state = State::Waiting("it has not finished".to_owned());
-    for condition in conditions.filter(|condition| condition.status == "True") {
-        match condition.type_.as_str() {
-            "Complete" => state = State::Met,
-            "Failed" => return State::Hopeless(condition.message.clone().unwrap_or_else(|| "it failed".to_owned())),
-            _ => {}
         }
     }
-    state
-}
 
-fn pod_condition(pod: &Pod, wanted: &str) -> State {
-    let conditions = pod.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    let condition = conditions.into_iter().find(|condition| condition.type_ == wanted);
-    match condition {
-        Some(condition) if condition.status == "True" => State::Met,
-        Some(condition) => State::Waiting(condition.message.clone().unwrap_or_else(|| format!("not {wanted}"))),
-        None => State::Waiting("it has not been started".to_owned()),
-    }
-}
-
-/// Whether a pod is ready and not on its way out.
-pub fn pod_ready(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && pod_condition(pod, "Ready") == State::Met
-}
-
-fn nodes_ready(nodes: &[Node]) -> State {
-    let ready = |node: &&Node| {
-        let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    match nodes.iter().find(|node| !ready(node)) {
-        None if nodes.is_empty() => State::Waiting("no node is registered yet".to_owned()),
-        None => State::Met,
-        Some(node) => State::Waiting(format!("{} is not ready", node.metadata.name.as_deref().unwrap_or("a node"))),
-    }
-}
-
-/// Available, and said about the newest version; a pull failure in Degraded ends the wait.
-fn tigera_available(status: &DynamicObject) -> State {
-    let conditions: BTreeMap<&str, (&str, &str)> = status
-        .data
-        .pointer("/status/conditions")
-        .and_then(|conditions| conditions.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|condition| {
-            let text = |key: &str| condition[key].as_str();
-            Some((text("type")?, (text("status")?, text("message").unwrap_or_default())))
-        })
-        .collect();
-    let holds = |kind: &str| conditions.get(kind).filter(|(status, _)| *status == "True").map(|(_, message)| *message);
-    // The operator writes one line for each workload.
-    let holds = |kind: &str| holds(kind).map(|message| message.trim().replace('\n', "; "));
-    match (holds("Degraded"), holds("Available")) {
-        (Some(message), _) if message.contains(OPERATOR_PULL_FAILURE) => State::Hopeless(message),
-        (Some(message), _) => State::Waiting(format!("the operator is degraded: {message}")),
-        (None, Some(_)) => State::Met,
-        (None, None) => {
-            State::Waiting(holds("Progressing").unwrap_or_else(|| "the operator has not reported yet".to_owned()))
+    /// How it stands, given the objects that [`Gate::watched`] names.
+    pub fn judge(&self, objects: &[DynamicObject]) -> State {
+        match self {
+            Self::Deployment { .. } => only(objects, judge::deployment_rolled_out),
+            Self::DaemonSet { .. } => only(objects, judge::daemon_set_rolled_out),
+            Self::Job { .. } => only(objects, judge::job_done),
+            Self::PodReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "Ready")),
+            Self::ContainersReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "ContainersReady")),
+            Self::NodesReady => judge::nodes_ready(&typed(objects)),
+            Self::TigeraStatus { .. } => objects.first().map_or_else(absent, judge::tigera_available),
+            Self::DnsInside { cidr } => judge::dns_inside(&typed(objects), cidr),
+            Self::DefinitionEstablished { .. } => only(objects, |definition: &CustomResourceDefinition| {
+                if judge::crd_established(definition) {
+                    State::Met
+                } else {
+                    State::Waiting("not established yet".to_owned())
+                }
+            }),
+            Self::ServiceReady { .. } => judge::endpoint_ready(&typed(objects)),
         }
     }
 }
 
-fn dns_inside(pods: &[Pod], cidr: &str) -> State {
-    // Before Calico, CoreDNS may run without an address, or with one that Calico does not know; restarts are normal.
-    for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-        let name = pod.metadata.name.as_deref().unwrap_or("a DNS pod");
-        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
-        match address {
-            None => return State::Waiting(format!("{name} has no address")),
-            Some(address) if !cidr::contains(cidr, address) => {
-                return State::Waiting(format!("{name} has the address {address}, outside the pod range"));
-            }
-            Some(_) if !pod_ready(pod) => return State::Waiting(format!("{name} is not ready")),
-            Some(_) => {}
-        }
+/// Objects of one kind, chosen by namespace and selectors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Watched {
+    /// Their kind.
+    pub resource: ApiResource,
+    /// Their namespace; every one when absent.
+    pub namespace: Option<String>,
+    /// A field selector.
+    pub fields: Option<String>,
+    /// A label selector.
+    pub labels: Option<String>,
+}
+
+impl Watched {
+    /// Every object of a kind in a namespace.
+    pub fn all<Kind: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Self {
+        let resource = ApiResource::erase::<Kind>(&());
+        Self { resource, namespace: namespace.map(str::to_owned), fields: None, labels: None }
     }
-    if pods.is_empty() { State::Waiting("there is no DNS pod yet".to_owned()) } else { State::Met }
+
+    fn named<Kind: Resource<DynamicType = ()>>(namespace: Option<&str>, name: &str) -> Self {
+        Self { fields: Some(format!("metadata.name={name}")), ..Self::all::<Kind>(namespace) }
+    }
+
+    fn labelled(self, labels: String) -> Self {
+        Self { labels: Some(labels), ..self }
+    }
 }
 
-/// Whether the API server serves a definition's kind.
-pub fn crd_established(definition: &CustomResourceDefinition) -> bool {
-    let conditions = definition.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+fn absent() -> State {
+    State::Waiting("it does not exist yet".to_owned())
 }
 
-fn endpoint_ready(slices: &[EndpointSlice]) -> State {
-    let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
-    // The API's own rule: an unknown `ready` counts as true.
-    let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    };
-    if endpoints.into_iter().any(ready) { State::Met } else { State::Waiting("no ready endpoint".to_owned()) }
+/// Judges the one object that there can be.
+fn only<Kind>(objects: &[DynamicObject], by: impl FnOnce(&Kind) -> State) -> State
+where
+    Kind: Resource + DeserializeOwned,
+{
+    typed(objects).first().map_or_else(absent, by)
+}
+
+/// Objects as their own type; what is no such object is left out.
+pub(super) fn typed<Kind: Resource + DeserializeOwned>(objects: &[DynamicObject]) -> Vec<Kind> {
+    objects.iter().filter_map(|object| object.clone().try_parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, from_value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn waiting(state: &State) -> &str {
-        let State::Waiting(text) = state else { panic!("{state:?}") };
-        text
-    }
-
     #[test]
-    fn a_deployment_is_rolled_out_when_all_pods_are_new_and_available() {
-        let deployment = |status: Value| -> Deployment {
-            from_value(json!({"metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}}, "status": status})).unwrap()
-        };
-        for (status, expected) in [
-            (
-                json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-                "newest version",
-            ),
-            (
-                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),
-                "1 of 2 pods are new",
-            ),
-            (
-                json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3}),
-                "1 old pods",
-            ),
-            (
-                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
-                "1 of 2 pods are available",
-            ),
-        ] {
-            assert!(waiting(&deployment_rolled_out(&deployment(status))).contains(expected), "{expected}");
-        }
-        let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
-        assert_eq!(deployment_rolled_out(&deployment(done)), State::Met);
-    }
-
-    #[test]
-    fn a_daemon_set_that_has_counted_no_node_is_not_rolled_out() {
-        let daemon_set = |wanted: i32, available: i32| -> DaemonSet {
-            from_value(json!({"metadata": {"generation": 1}, "status": {
-                "observedGeneration": 1, "desiredNumberScheduled": wanted, "currentNumberScheduled": wanted,
-                "numberMisscheduled": 0, "numberReady": available, "updatedNumberScheduled": wanted, "numberAvailable": available}}))
-            .unwrap()
-        };
-        assert_ne!(daemon_set_rolled_out(&daemon_set(0, 0)), State::Met);
-        assert_eq!(waiting(&daemon_set_rolled_out(&daemon_set(1, 0))), "0 of 1 pods are available");
-        assert_eq!(daemon_set_rolled_out(&daemon_set(1, 1)), State::Met);
-    }
-
-    fn tigera(conditions: Value) -> State {
-        tigera_available(
-            &from_value(
-                json!({"apiVersion": "operator.tigera.io/v1", "kind": "TigeraStatus", "metadata": {"name": "calico"},
-                "status": {"conditions": conditions}}),
-            )
-            .unwrap(),
-        )
-    }
-
-    #[test]
-    fn the_operators_words_decide() {
-        let condition =
-            |kind: &str, status: &str, message: &str| json!({"type": kind, "status": status, "message": message});
-        let fine = json!([
-            condition("Degraded", "False", "All Objects Available"),
-            condition("Available", "True", "All objects available")
-        ]);
-        assert_eq!(tigera(fine), State::Met);
-        let pull = condition(
-            "Degraded",
-            "True",
-            "Pod calico-system/calico-node-x failed to pull container image for: calico-node",
+    fn a_gate_without_its_object_waits_for_it() {
+        let gate = Gate::deployment("webapp", "backend");
+        assert_eq!(gate.judge(&[]), absent());
+        let watched = gate.watched();
+        assert_eq!(
+            (watched.namespace.as_deref(), watched.fields.as_deref()),
+            (Some("webapp"), Some("metadata.name=backend"))
         );
-        assert!(matches!(tigera(json!([pull])), State::Hopeless(text) if text.contains("calico-node")));
-        let other = json!([condition("Degraded", "True", "Error querying"), condition("Available", "True", "")]);
-        assert_eq!(waiting(&tigera(other)), "the operator is degraded: Error querying");
-        let busy = json!([condition("Progressing", "True", "DaemonSet calico-node is not available")]);
-        assert_eq!(waiting(&tigera(busy)), "DaemonSet calico-node is not available");
-        assert_eq!(waiting(&tigera(json!([]))), "the operator has not reported yet");
+        let object = serde_json::from_value(
+            json!({"metadata": {"name": "backend", "generation": 1}, "spec": {"replicas": 0, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 1}}),
+        );
+        assert_eq!(gate.judge(&[object.unwrap()]), State::Met);
     }
 
     #[test]
-    fn dns_must_be_ready_and_inside_the_pool() {
-        let pod = |address: Option<&str>, ready: &str| -> Pod {
-            from_value(json!({"metadata": {"name": "coredns-1"}, "status": {
-                "podIP": address, "conditions": [{"type": "Ready", "status": ready}]}}))
-            .unwrap()
-        };
-        let judge = |pods: &[Pod]| dns_inside(pods, "10.244.0.0/16");
-        assert_eq!(judge(&[pod(Some("10.244.1.2"), "True")]), State::Met);
-        assert_eq!(waiting(&judge(&[pod(None, "False")])), "coredns-1 has no address");
-        assert!(waiting(&judge(&[pod(Some("10.88.0.2"), "True")])).contains("outside"));
-        assert_eq!(waiting(&judge(&[pod(Some("10.244.1.2"), "False")])), "coredns-1 is not ready");
-        assert_eq!(waiting(&judge(&[])), "there is no DNS pod yet");
-    }
-
-    #[test]
-    fn a_failed_job_is_hopeless() {
-        let job = |kind: &str| -> Job {
-            from_value(json!({"metadata": {}, "status": {"conditions": [{"type": kind, "status": "True", "message": "BackoffLimit"}]}})).unwrap()
-        };
-        assert_eq!(job_done(&job("Complete")), State::Met);
-        assert_eq!(job_done(&job("Failed")), State::Hopeless("BackoffLimit".to_owned()));
-        assert!(matches!(job_done(&from_value(json!({"metadata": {}})).unwrap()), State::Waiting(_)));
-    }
-
-    #[test]
-    fn a_service_needs_an_endpoint_that_is_ready() {
-        let slice = |ready: Value| -> EndpointSlice {
-            from_value(json!({"metadata": {}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]})).unwrap()
-        };
-        assert_eq!(endpoint_ready(&[slice(json!(true))]), State::Met);
-        assert_ne!(endpoint_ready(&[slice(json!(false))]), State::Met);
-        assert_ne!(endpoint_ready(&[]), State::Met);
+    fn what_the_operator_makes_is_watched_by_its_own_plural() {
+        let watched = Gate::TigeraStatus { name: "calico".to_owned() }.watched();
+        assert_eq!(watched.resource.plural, "tigerastatuses");
     }
 }
