@@ -25,7 +25,7 @@ use ztlab::cluster::wait::{Cause, Gate, WaitError, wait_for};
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
     Well,
-    /// It answers nothing useful: it has just been started, or its webhook's pod is being replaced.
+    /// It has just been started. (503 would be asked again by the client, below the watch.)
     Unavailable,
     /// It does not know the kind: the definition is not there yet.
     UnknownKind,
@@ -65,7 +65,7 @@ async fn answer(State(server): State<Server>, uri: Uri, Query(parameters): Query
         (code, Json(status)).into_response()
     };
     match world.mood {
-        Mood::Unavailable => return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        Mood::Unavailable => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Mood::UnknownKind => return failure(StatusCode::NOT_FOUND, "NotFound"),
         Mood::Forbidden => return failure(StatusCode::FORBIDDEN, "Forbidden"),
         Mood::Well => {}
@@ -106,11 +106,11 @@ impl Server {
         (server, kube::Client::try_from(kube::Config::new(format!("http://{address}").parse().unwrap())).unwrap())
     }
 
-    /// Changes something once a wait has listed the Deployments so many times.
+    /// Changes something once a wait has listed the Deployments so many times and watches them and the pods.
     fn after_lists(&self, lists: usize, change: impl FnOnce(&Self) + Send + 'static) {
         let server = self.clone();
         tokio::spawn(async move {
-            while server.world.lock().unwrap().lists < lists || server.news.receiver_count() == 0 {
+            while server.world.lock().unwrap().lists < lists || server.news.receiver_count() < 2 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             // The watch that follows the list has to be there.

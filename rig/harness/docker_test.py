@@ -16,7 +16,7 @@ from settings import Settings
 PROFILE = "ztlab-docker"
 TARGET = ("--profile", PROFILE)
 SIZE = ("--memory", "2048", "--cpus", "2")
-OURS = ("cache", "base-image", "cluster", "preload")
+OURS = ("cache", "base-image", "cluster", "preload", "images")
 
 
 def docker(*arguments):
@@ -53,7 +53,7 @@ class DockerPath(unittest.TestCase):
         cls.server.__exit__(None, None, None)
 
     def install(self):
-        return self.lab.run("install", "--offline", "--until", "preload", *TARGET, *SIZE, env=self.env)
+        return self.lab.run("install", "--offline", "--until", "images", *TARGET, *SIZE, env=self.env)
 
     def test_1_a_minikube_is_made_and_filled_without_a_network(self):
         run = self.install()
@@ -87,7 +87,7 @@ class DockerPath(unittest.TestCase):
         docker("exec", PROFILE, "docker", "tag", "istio/pilot:1.20.0", "simple-backend:v1")
         run = self.install()
         self.assertEqual(run.code, 0, run.words())
-        self.assertTrue(run.finished_steps()["preload"])
+        self.assertTrue(run.finished_steps()["images"])
         self.test_2_the_node_reports_the_locked_config_digests()
 
     def test_6_a_damaged_cache_file_is_found_before_a_start(self):

@@ -13,16 +13,16 @@ PATIENCE = 40
 
 
 @contextlib.contextmanager
-def opened(lab, port="0"):
-    """The address that `ztlab open app` gives, for as long as the block lasts."""
+def opened(lab, port="0", what="app"):
+    """The address that `ztlab open` gives, for as long as the block lasts."""
     settings = lab.settings
     command = [settings.program, "--json", "--lab", str(lab.folder), "--store", str(lab.store),
-               "open", *settings.target, "--port", port, "app"]
+               "open", *settings.target, "--port", port, what]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             line = child.stdout.readline()
             if not line:
-                raise AssertionError(f"ztlab open app: {child.stderr.read()}")
+                raise AssertionError(f"ztlab open {what}: {child.stderr.read()}")
             yield json.loads(line)["outcome"]["address"]
         finally:
             child.terminate()

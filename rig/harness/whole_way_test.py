@@ -97,7 +97,7 @@ class WholeWay(unittest.TestCase):
             self.assertEqual(self.verdicts(self.lab, "images-present")["images-present"]["outcome"], "failed")
             run = self.succeed(self.lab.target("install", "--offline"))
             steps = run.finished_steps()
-            self.assertEqual((steps["preload"], steps["app"]), (True, True))
+            self.assertEqual((steps["images"], steps["app"]), (True, True))
             self.until(lambda: "<h1>Zero Trust lab" in served(address))
         self.assertEqual(self.verdicts(self.lab, "images-present")["images-present"]["outcome"], "passed")
 

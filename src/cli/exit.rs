@@ -56,6 +56,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         33,
         "The API server knows no such kind: the step that installs its definition has not run.",
     ),
+    explain("apply::unlisted", 31, "The API server did not list its kinds or objects."),
     explain(
         "build::base",
         21,
@@ -305,6 +306,12 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("serve::signature", 2, "The lock's signature is there and cannot be read."),
     explain("serve::socket", 70, "The system does not say on which address the server listens."),
+    explain(
+        "step::busy",
+        30,
+        "Another ztlab installs into this target, or takes it back, at this moment. Two at once would undo each other's work.",
+    ),
+    explain("step::journal", 30, "The folder of the installs' journals cannot be used."),
     explain(
         "store::full",
         20,

@@ -141,6 +141,7 @@ fn prepare(global: &Global) -> miette::Result<(Context, Arc<Progress>)> {
     let context = Context {
         lab: settings.lab,
         store: settings.store,
+        journals: settings.journals,
         offline: global.offline,
         mirrors: settings.mirrors,
         ca_files: settings.ca_files,
@@ -198,10 +199,21 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         }
         Verb::Install(arguments) => {
             let target = choose(&arguments.target, Some(&arguments))?;
-            let report =
-                verb::install::run(context, target, options(context, Some(&arguments))?, arguments.record.as_deref())
-                    .await?;
-            render::outcome("install", &report, json);
+            let options = options(context, Some(&arguments))?;
+            if arguments.dry_run {
+                let dry_run = verb::install::dry_run(context, target, options).await?;
+                render::outcome("install", &dry_run, json);
+            } else {
+                let report = verb::install::run(context, target, options, arguments.record.as_deref()).await?;
+                render::outcome("install", &report, json);
+            }
+        }
+        Verb::Start(arguments) => start(context, &arguments, json).await?,
+        Verb::Reset(arguments) => {
+            let target = choose(&arguments.target, None)?;
+            let to = arguments.to.parse()?;
+            let removed = verb::install::reset(context, target, options(context, None)?, Some(to)).await?;
+            render::outcome("reset", &removed, json);
         }
         Verb::Verify(arguments) => {
             let target = choose(&arguments.target, None)?;
@@ -225,12 +237,26 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         }
         Verb::Uninstall(target) => {
             let target = choose(&target, None)?;
-            let removed = verb::install::uninstall(context, target, options(context, None)?).await?;
+            let removed = verb::install::reset(context, target, options(context, None)?, None).await?;
             render::outcome("uninstall", &removed, json);
         }
         Verb::Explain { .. } | Verb::Completions { .. } | Verb::Man | Verb::Version => {}
     }
     Ok(())
+}
+
+/// Brings a lab back and proves it.
+async fn start(context: &Context, arguments: &args::StartArguments, json: bool) -> miette::Result<()> {
+    let mut target = choose(&arguments.target, None)?;
+    if let Target::Minikube { memory, cpus, .. } = &mut target {
+        (*memory, *cpus) = (arguments.memory, arguments.cpus);
+    }
+    let options = Options { timeout: Duration::from_secs(arguments.timeout), ..options(context, None)? };
+    let report = verb::install::run(context, target.clone(), options.clone(), None).await?;
+    render::outcome("start", &report, json);
+    let proof = verb::verify::run(context, target, options, &[]).await?;
+    render::outcome("verify", &outcome::Taught { proof: &proof, teach: false }, json);
+    Ok(proof.verdict()?)
 }
 
 /// What makes the app's images once their parts are there.

@@ -74,7 +74,8 @@ struct State {
     spoke: Option<Instant>,
     sum: Option<ProgressBar>,
     entries: Option<ProgressBar>,
-    step: Option<ProgressBar>,
+    /// The steps that are under way, by name: several may be.
+    steps: BTreeMap<String, ProgressBar>,
     waiting: String,
 }
 
@@ -204,7 +205,7 @@ impl Progress {
             Event::StepStarted { step, title } => self.step_started(state, step, title),
             Event::StepWaiting { step, on } => self.step_waiting(state, step, on),
             Event::StepFinished { step, changed, detail, seconds } => {
-                if let Some(bar) = state.step.take() {
+                if let Some(bar) = state.steps.remove(*step) {
                     bar.finish_and_clear();
                 }
                 let mark = if *changed { "✔".green().to_string() } else { "=".dimmed().to_string() };
@@ -298,7 +299,8 @@ impl Progress {
             if let Some(sum) = state.sum.take() {
                 sum.finish_and_clear();
             }
-            *state = State { step: state.step.take(), entries: state.entries.take(), ..State::default() };
+            *state =
+                State { steps: std::mem::take(&mut state.steps), entries: state.entries.take(), ..State::default() };
         }
     }
 
@@ -329,7 +331,7 @@ impl Progress {
             bar.set_prefix(step.to_owned());
             bar.set_message(title.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
-            state.step = Some(bar);
+            state.steps.insert(step.to_owned(), bar);
         } else {
             self.line(&format!("  {step:<10} {title}"));
         }
@@ -351,7 +353,7 @@ impl Progress {
     }
 
     fn step_waiting(&self, state: &mut State, step: &str, on: &str) {
-        if let Some(bar) = &state.step {
+        if let Some(bar) = state.steps.get(step) {
             bar.set_message(on.to_owned());
         } else if state.waiting != on && state.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_INTERVAL) {
             state.spoke = Some(Instant::now());

@@ -28,6 +28,8 @@ pub(super) struct Settings {
     pub(super) lab: PathBuf,
     /// The store's folder.
     pub(super) store: PathBuf,
+    /// The folder of the installs' journals.
+    pub(super) journals: PathBuf,
     /// FROM → TO; the command line's come first.
     pub(super) mirrors: Vec<(String, String)>,
     /// Files with certificates to believe.
@@ -76,6 +78,11 @@ impl Settings {
             (None, Some(folders)) => folders.data_dir().join("store"),
             (None, None) => return Err(SettingsError::NoHome),
         };
+        // A machine without a home folder keeps them beside its store.
+        let journals = match &folders {
+            Some(folders) => folders.data_dir().join("journals"),
+            None => store.with_file_name("journals"),
+        };
         let mut mirrors = Vec::new();
         for text in &global.mirror {
             let pair = text.split_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty());
@@ -88,7 +95,7 @@ impl Settings {
             mirrors.extend(config.mirror);
             ca_files.extend(config.ca_files.iter().map(|file| folders.config_dir().join(file)));
         }
-        Ok(Self { lab, store, mirrors, ca_files })
+        Ok(Self { lab, store, journals, mirrors, ca_files })
     }
 }
 

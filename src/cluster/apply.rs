@@ -17,7 +17,14 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{manifest::describe, wait::judge::crd_established};
+mod error;
+
+pub use self::error::ApplyError;
+use super::{
+    difference::{Difference, differences},
+    manifest::describe,
+    wait::judge::crd_established,
+};
 
 /// The one name under which ztlab changes fields.
 pub const FIELD_MANAGER: &str = "ztlab";
@@ -38,6 +45,8 @@ pub enum Change {
     Changed,
     /// It was there, just so.
     Unchanged,
+    /// Somebody else owns a field that it would change; only a dry run says it so.
+    Conflicting,
 }
 
 /// One applied object.
@@ -47,6 +56,18 @@ pub struct Applied {
     pub object: String,
     /// What happened to it.
     pub change: Change,
+    /// Where it differs from what was there; a dry run only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// Who owns which field, when it conflicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
+}
+
+impl Applied {
+    fn new(object: &DynamicObject, change: Change) -> Self {
+        Self { object: describe(object), change, differences: Vec::new(), conflict: None }
+    }
 }
 
 /// How to apply.
@@ -65,67 +86,6 @@ impl Default for ApplyOptions {
         // The operator's definitions took 4 s on two cores; a webhook that has just started takes longer.
         Self { force: false, dry_run: false, deadline: Duration::from_secs(120) }
     }
-}
-
-/// An object that could not be applied or removed.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ApplyError {
-    /// Somebody else owns fields of it.
-    #[error("cannot apply {object}: another field manager owns part of it: {conflict}")]
-    #[diagnostic(
-        code(apply::conflict),
-        help("look at the object; to take the fields over, type `ztlab install --force-conflicts`")
-    )]
-    Conflict {
-        /// Kind and name.
-        object: String,
-        /// The server's words: managers and fields.
-        conflict: String,
-    },
-    /// The API server knows no such kind, also after the deadline.
-    #[error("cannot apply {object}: expected the API server to know {kind}, found no such kind within {} s", .deadline.as_secs())]
-    #[diagnostic(code(apply::unknown_kind), help("run the earlier steps again: `ztlab install --from calico`"))]
-    UnknownKind {
-        /// Kind and name.
-        object: String,
-        /// Group, version and kind.
-        kind: String,
-        /// How long it was looked for.
-        deadline: Duration,
-    },
-    /// A definition did not become usable.
-    #[error("the definition {name} was applied but not established within {} s", .deadline.as_secs())]
-    #[diagnostic(code(apply::not_established), help("type `kubectl get crd {name} -o yaml` and read its conditions"))]
-    NotEstablished {
-        /// The definition.
-        name: String,
-        /// How long it had.
-        deadline: Duration,
-    },
-    /// The server refused.
-    #[error("cannot {action} {object}")]
-    #[diagnostic(code(apply::refused), help("read the server's reason above, mend the manifest, then `ztlab install`"))]
-    Refused {
-        /// `apply`, `read` or `delete`.
-        action: &'static str,
-        /// Kind and name.
-        object: String,
-        /// The server's reason.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// A removed object stays.
-    #[error("{object} was deleted but is still there after {} s", .deadline.as_secs())]
-    #[diagnostic(
-        code(apply::stays),
-        help("type `kubectl get` on it and read metadata.finalizers; then `ztlab uninstall` again")
-    )]
-    Stays {
-        /// Kind and name.
-        object: String,
-        /// How long it had.
-        deadline: Duration,
-    },
 }
 
 /// Applies objects in the order that they need and tells what happened to each, in that order.
@@ -198,6 +158,16 @@ pub async fn delete(
         }
     }
     Ok(deleted)
+}
+
+/// An object as it is in the cluster; `None` when it, or its kind, is not there.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn find(client: &Client, object: &DynamicObject) -> Result<Option<DynamicObject>, ApplyError> {
+    let Some((resource, capabilities)) = kind_of(client, object).await? else { return Ok(None) };
+    let api = api_for(client, object, &resource, &capabilities);
+    api.get_opt(name_of(object)).await.map_err(|source| refused("read", object, source))
 }
 
 /// The order of an apply.
@@ -300,7 +270,7 @@ async fn one(
     end: Instant,
     on_waiting: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Applied, ApplyError> {
-    let created = || Applied { object: describe(object), change: Change::Created };
+    let created = || Applied::new(object, Change::Created);
     let Some((resource, capabilities)) = kinds.0.get(&kind_key(object)) else { return Ok(created()) };
     let api = api_for(client, object, resource, capabilities);
     let before = api.get_opt(name_of(object)).await.map_err(|source| refused("read", object, source))?;
@@ -317,7 +287,15 @@ async fn one(
             Ok(after) => {
                 let Some(before) = before else { return Ok(created()) };
                 let change = if same(&before, &after) { Change::Unchanged } else { Change::Changed };
-                return Ok(Applied { object: describe(object), change });
+                let mut applied = Applied::new(object, change);
+                if options.dry_run && change == Change::Changed {
+                    applied.differences = differences(&before, &after);
+                }
+                return Ok(applied);
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 && options.dry_run => {
+                let conflict = Some(status.message.clone());
+                return Ok(Applied { conflict, ..Applied::new(object, Change::Conflicting) });
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 return Err(ApplyError::Conflict { object: describe(object), conflict: status.message.clone() });
@@ -390,7 +368,7 @@ fn name_of(object: &DynamicObject) -> &str {
     object.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn refused(action: &'static str, object: &DynamicObject, source: kube::Error) -> ApplyError {
+pub(super) fn refused(action: &'static str, object: &DynamicObject, source: kube::Error) -> ApplyError {
     ApplyError::Refused { action, object: describe(object), source: Box::new(source) }
 }
 

@@ -7,6 +7,8 @@
 //! | [`client`] | a connection to the API server that a kubeconfig names |
 //! | [`manifest`] | YAML text into objects, and the images that they ask for (pure) |
 //! | [`apply`] | server-side apply and removal, with one field manager |
+//! | [`difference`] | what an apply would change, field by field (pure) |
+//! | [`ownership`] | whose an object is; removal of ours, and of nobody else's |
 //! | [`wait`] | gates with a deadline, and why one did not open |
 //! | [`facts`] | small questions to the API server |
 //! | [`exec`] | a command inside a pod |
@@ -14,10 +16,12 @@
 
 pub mod apply;
 pub mod client;
+pub mod difference;
 pub mod exec;
 pub mod facts;
 pub mod forward;
 pub mod manifest;
 pub mod minikube;
+pub mod ownership;
 pub mod process;
 pub mod wait;

@@ -11,6 +11,14 @@ use super::{Ask, Shows, Source, Unknown, Wanted};
 /// The operator's repository; its tag is what decides what it makes.
 const OPERATOR: &str = "quay.io/tigera/operator";
 
+/// Where the operator's own images come from.
+const REPOSITORIES: &str = "docker.io/calico/";
+
+/// Whether an image, by its full reference, is Calico's or its operator's.
+pub fn is_calicos(reference: &str) -> bool {
+    reference.starts_with(REPOSITORIES) || reference.starts_with(OPERATOR)
+}
+
 /// Version of the operator, and of the Calico that it makes (`pkg/components/calico.go:23`, read at each tag; the
 /// table of images and the containers of `pkg/render` are the same in all of them).
 const RELEASES: [(&str, &str); 5] =

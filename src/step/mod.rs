@@ -1,20 +1,25 @@
 //! The install, step by step: each has a precondition, an action and a gate, and may be run again.
 //!
 //! ```text
-//! preflight → cache → base-image → cluster → preload → calico → istio → policies → app → addons → receipt
-//!             └──── only when ztlab makes the cluster ────┘
+//! preflight ─┬─ blobs ──────────────────────┬─ preload ─┬─ images ─┬─ istio ─┬─ policies ─ app ─┬─ prune ─ receipt
+//!            ├─ cache ──────┬─ cluster ─────┘           └─ calico ─┘         └─ addons ─────────┘
+//!            └─ base-image ─┘   (only when ztlab makes the cluster)
 //! ```
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`graph`] | the steps, their order, which of them a target needs |
+//! | [`graph`] | the steps, what comes before each, what it ends in, how it is taken back |
+//! | [`engine`] | runs steps as early as the graph allows |
+//! | [`journal`] | what was done, kept on disk |
 //! | [`objects`] | the lab's manifests as objects, checked against the lock before any pod starts |
 //! | [`images`] | which locked image goes where |
 //! | [`setup`] | what an install is given: the lab, the target, the choices |
-//! | [`run`] | runs the steps |
+//! | [`run`] | what the steps work on: an install that connects once |
 //! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
 //! | [`delivery`], [`share_out`] | images into a runtime, without what it has; in two streams |
+//! | [`plan`], [`dry_run`] | what an install would do, and change |
+//! | [`undo`] | takes steps back |
 //! | [`edit`] | an app's image that is not the locked one, into the running lab |
 //!
 //! A step that finds its work done changes nothing and says so: a second install is how a student checks.
@@ -22,26 +27,31 @@
 mod addons;
 mod app;
 mod base_image;
+mod blobs;
 mod cache;
 mod calico;
 mod cluster;
 mod delivery;
+pub mod dry_run;
 pub mod edit;
+pub mod engine;
 pub mod graph;
 pub mod images;
 mod istio;
+pub mod journal;
 pub mod objects;
-mod plan;
+pub mod plan;
 mod policies;
 mod preflight;
 pub mod preload;
+mod prune;
 mod receipt;
 pub mod report;
 pub mod run;
 pub mod setup;
 mod share_out;
 mod tool;
-pub mod uninstall;
+pub mod undo;
 
 pub use graph::{Step, Target};
 pub use receipt::Receipt;

@@ -1,7 +1,8 @@
 //! Is the store whole, the lab consistent, the machine fit? Looks, and changes nothing.
 
 use super::{
-    graph::{Step, Target},
+    blobs,
+    graph::Target,
     images::{self, Role},
     objects::{ObjectsError, locked_references},
     report::Done,
@@ -80,14 +81,7 @@ fn listed(damaged: &[DamagedArtifact]) -> String {
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     let lock = install.complete.lock();
-    install.waiting(Step::Preflight)("every locked blob to be hashed again".to_owned());
-    let (complete, reporter) = (install.complete.clone(), install.reporter.clone());
-    let damaged = tokio::task::spawn_blocking(move || complete.verify(reporter.as_ref()))
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    if !damaged.is_empty() {
-        return Err(PreflightError::Damaged(damaged).into());
-    }
+    let (count, bytes) = blobs::check_early(install).await?;
     let objects = install.objects().await?;
     let images = images::of_lock(lock, install.node);
     version(&lock.version, "istio")?;
@@ -107,8 +101,6 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     } else {
         install.cluster().await?;
     }
-    let blobs = install.complete.descriptors();
-    let (count, bytes) = blobs.fold((0, 0), |(count, bytes), blob| (count + 1, bytes + blob.size));
     Ok(Done::unchanged(format!(
         "{count} blobs ({}) are the locked ones, {} images named",
         human_bytes(bytes),

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{Platform, Reporter, human_bytes},
+    demand::calico::is_calicos,
     image::archive::ArchiveImage,
     node::{ImageId, Node, NodeAddress},
     plan::Complete,
@@ -65,11 +66,36 @@ pub struct Preloaded {
     pub resent: usize,
 }
 
-pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
+/// The part of the images that a step brings: the pod network first, so that it settles while the rest comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// Calico's, and what the cluster itself started from.
+    Network,
+    /// All others.
+    Rest,
+}
+
+impl Share {
+    fn step(self) -> Step {
+        match self {
+            Self::Network => Step::Preload,
+            Self::Rest => Step::Images,
+        }
+    }
+
+    /// Whether an image belongs to it.
+    pub(super) fn has(self, image: &LabImage) -> bool {
+        let network = image.role == Role::Bootstrap || is_calicos(&image.image.reference);
+        network == (self == Self::Network)
+    }
+}
+
+pub(super) async fn run(install: &Install, share: Share) -> Result<Done, InstallError> {
     let node = connect(install).await?;
-    let images = expected(install);
+    let mut images = expected(install);
+    images.retain(|image| share.has(image));
     let (blobs, reporter) = (&install.complete, &install.reporter);
-    let loaded = fill(&node, &images, blobs, install.node, reporter, &install.waiting(Step::Preload)).await?;
+    let loaded = fill(&node, &images, blobs, install.node, reporter, &install.waiting(share.step())).await?;
     let total = loaded.images.len();
     if loaded.loaded.is_empty() {
         return Ok(Done::unchanged(format!("the node holds all {total} images under their locked digests")));

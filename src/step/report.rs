@@ -12,11 +12,13 @@ pub struct Done {
 }
 
 impl Done {
-    pub(super) fn changed(detail: impl Into<String>) -> Self {
+    /// Something is different now.
+    pub fn changed(detail: impl Into<String>) -> Self {
         Self { changed: true, detail: detail.into() }
     }
 
-    pub(super) fn unchanged(detail: impl Into<String>) -> Self {
+    /// Everything was as it should be.
+    pub fn unchanged(detail: impl Into<String>) -> Self {
         Self { changed: false, detail: detail.into() }
     }
 }
@@ -29,7 +31,9 @@ pub struct StepReport {
     /// What it did.
     #[serde(flatten)]
     pub done: Done,
-    /// How long it took.
+    /// When it began, in seconds from the beginning of the run.
+    pub started: f64,
+    /// How long it took, in seconds.
     pub seconds: f64,
 }
 
@@ -40,7 +44,7 @@ pub struct Report {
     pub lab_id: String,
     /// The kubectl context.
     pub context: String,
-    /// Every step that ran.
+    /// Every step that ran, by when it began; several may run at the same time.
     pub steps: Vec<StepReport>,
     /// The whole time.
     pub seconds: f64,
@@ -54,18 +58,28 @@ impl Report {
 }
 
 /// One step to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlannedStep {
     /// The step's name.
     pub step: &'static str,
     /// What it will do.
     pub title: &'static str,
+    /// The steps that it waits for.
+    pub after: Vec<&'static str>,
+    /// What holds when it is done.
+    pub gate: &'static str,
+    /// How it is taken back.
+    pub undo: &'static str,
     /// Objects that it applies.
     pub objects: usize,
     /// Images that it loads when they are not there.
     pub images: usize,
     /// Bytes of their blobs, each counted once.
     pub bytes: u64,
+    /// How long it may take, in seconds.
+    pub seconds: f64,
+    /// Whether it took that long when it last had something to do here; else the figure is from another machine.
+    pub measured_here: bool,
 }
 
 /// How many objects were applied, and which of them changed.

@@ -4,14 +4,21 @@ use std::{ops::Deref, time::Instant};
 
 use tokio::sync::OnceCell;
 
+use jiff::Timestamp;
+
 use super::{
-    addons, app, base_image, cache, calico, cluster,
-    graph::Step,
+    addons, app, base_image, blobs, cache, calico, cluster,
+    engine::{self, World},
+    graph::{Step, Target},
     istio,
+    journal::{Journal, JournalError, Unfinished},
     objects::LabObjects,
-    policies, preflight, preload, receipt,
-    report::{Counts, Done, Report, StepReport},
+    policies, preflight,
+    preload::{self, Share},
+    prune, receipt,
+    report::{Counts, Done, Report},
     setup::Setup,
+    undo::{self, Removed, Undone},
 };
 use crate::{
     base::Event,
@@ -40,32 +47,63 @@ impl Deref for Install {
     }
 }
 
+impl World for Install {
+    async fn perform(&self, step: Step) -> Result<Done, InstallError> {
+        match step {
+            Step::Preflight => preflight::run(self).await,
+            Step::Blobs => blobs::run(self).await,
+            Step::Cache => cache::run(self).await,
+            Step::BaseImage => base_image::run(self).await,
+            Step::Cluster => cluster::run(self).await,
+            Step::Preload => preload::run(self, Share::Network).await,
+            Step::Images => preload::run(self, Share::Rest).await,
+            Step::Calico => calico::run(self).await,
+            Step::Istio => istio::run(self).await,
+            Step::Policies => policies::run(self).await,
+            Step::App => app::run(self).await,
+            Step::Addons => addons::run(self).await,
+            Step::Prune => prune::run(self).await,
+            Step::Receipt => receipt::run(self).await,
+        }
+    }
+
+    async fn undo(&self, step: Step) -> Result<Undone, InstallError> {
+        undo::undo(self, step).await
+    }
+}
+
+/// What a run says that goes on with an earlier one.
+fn resumed(left: &Unfinished) -> String {
+    let names = |steps: &[Step]| steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(", ");
+    let minutes = Timestamp::now().duration_since(left.begun).as_mins().max(0);
+    let mut text = format!("going on with the run of {minutes} minutes ago, which did not come to its end");
+    for (what, steps) in [("done", &left.done), ("under way", &left.under_way), ("failed", &left.failed)] {
+        if !steps.is_empty() {
+            text.push_str(&format!("; {what}: {}", names(steps)));
+        }
+    }
+    text.push_str(". Every step is looked at again");
+    text
+}
+
 impl Install {
     /// Prepares an install; nothing happens yet.
     pub fn new(setup: Setup) -> Self {
         Self { setup, connection: OnceCell::new(), objects: OnceCell::new() }
     }
 
-    /// Runs the steps.
+    /// Runs the steps, goes on where an earlier run stopped, and says so.
     ///
     /// # Errors
     /// The first step's that fails; the steps before it stay done, and the next run finds them so.
     pub async fn run(&self) -> Result<Report, InstallError> {
         let begun = Instant::now();
-        let mut steps = Vec::new();
-        for step in Step::between(&self.target, self.options.from, self.options.until) {
-            let started = Instant::now();
-            self.reporter.report(Event::StepStarted { step: step.name(), title: step.title().to_owned() });
-            let done = self.step(step).await?;
-            let seconds = started.elapsed().as_secs_f64();
-            self.reporter.report(Event::StepFinished {
-                step: step.name(),
-                changed: done.changed,
-                detail: done.detail.clone(),
-                seconds,
-            });
-            steps.push(StepReport { step: step.name(), done, seconds });
+        let journal = self.journal()?;
+        if let Some(left) = journal.unfinished() {
+            self.reporter.report(Event::Note { text: resumed(&left) });
         }
+        let selected = Step::between(&self.target, self.options.from, self.options.until);
+        let steps = engine::install(self, &selected, &journal, self.reporter.as_ref()).await?;
         Ok(Report {
             lab_id: self.complete.lock().lab_id().to_string(),
             context: self.target.context().to_owned(),
@@ -74,19 +112,27 @@ impl Install {
         })
     }
 
-    async fn step(&self, step: Step) -> Result<Done, InstallError> {
-        match step {
-            Step::Preflight => preflight::run(self).await,
-            Step::Cache => cache::run(self).await,
-            Step::BaseImage => base_image::run(self).await,
-            Step::Cluster => cluster::run(self).await,
-            Step::Preload => preload::run(self).await,
-            Step::Calico => calico::run(self).await,
-            Step::Istio => istio::run(self).await,
-            Step::Policies => policies::run(self).await,
-            Step::App => app::run(self).await,
-            Step::Addons => addons::run(self).await,
-            Step::Receipt => receipt::run(self).await,
+    /// Takes steps back down to one, which stays; with `None`, all of them.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or something stays.
+    pub async fn reset(&self, to: Option<Step>) -> Result<Removed, InstallError> {
+        let journal = self.journal()?;
+        let steps = undo::order(&self.target, to);
+        let Undone { removed, kept } = engine::reset(self, &steps, &journal, self.reporter.as_ref()).await?;
+        Ok(Removed { context: self.target.context().to_owned(), removed, kept })
+    }
+
+    /// The journal of this lab in this target.
+    fn journal(&self) -> Result<Journal, JournalError> {
+        Journal::open(&self.journals, &self.journal_key(), &self.complete.lock().lab_id().to_string())
+    }
+
+    /// What journals are kept under: clusters of different kubeconfigs may have contexts of the same name.
+    pub(super) fn journal_key(&self) -> String {
+        match (&self.target, &self.kubeconfig) {
+            (Target::Existing { .. }, Some(path)) => format!("{} of {}", self.target.key(), path.display()),
+            _ => self.target.key(),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Setup {
     pub environment: Environment,
     /// Minikube's folder (`MINIKUBE_HOME` with `.minikube` in it).
     pub minikube_home: PathBuf,
+    /// The folder of the installs' journals.
+    pub journals: PathBuf,
     /// The kubeconfig; the default one when absent.
     pub kubeconfig: Option<PathBuf>,
     /// Choices.

@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Context, build::unlocked};
+use serde::Serialize;
+
+use super::{Context, build::unlocked, plan::Planned};
 use crate::{
     base::{Event, Platform},
     cluster::process::Environment,
     lockfile::{self, CheckedLock, Lock},
     plan::Complete,
     resolve::source_digest,
-    step::{
-        Install, Options, Report, Setup, Target,
-        uninstall::{self, Removed},
-    },
+    step::{Install, Options, Report, Setup, Step, Target, dry_run::Changes, undo::Removed},
     store::Store,
 };
 
@@ -71,6 +70,7 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
         node,
         environment,
         minikube_home: minikube_home(context),
+        journals: context.journals.clone(),
         kubeconfig: kubeconfig(context),
         options,
         reporter: context.reporter.clone(),
@@ -144,12 +144,32 @@ fn edited(lab: &Path, lock: &Lock) -> Vec<String> {
     edited
 }
 
-/// Takes the lab away.
+/// What an install would do: the plan, and what would become of the cluster's objects.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryRun {
+    /// The steps to come.
+    #[serde(flatten)]
+    pub planned: Planned,
+    /// The objects, as far as there is a cluster to ask.
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
+/// Plans an install and asks the cluster what it would change; changes nothing.
+///
+/// # Errors
+/// When the lab is incomplete, or the server refuses an object.
+pub async fn dry_run(context: &Context, target: Target, options: Options) -> miette::Result<DryRun> {
+    let install = prepare(context, target, options)?;
+    Ok(DryRun { planned: super::plan::of(&install)?, changes: install.changes().await? })
+}
+
+/// Takes the lab back down to a step, which stays; with `None`, away.
 ///
 /// # Errors
 /// When the cluster refuses.
-pub async fn uninstall(context: &Context, target: Target, options: Options) -> miette::Result<Removed> {
-    uninstall::uninstall(&prepare(context, target, options)?).await
+pub async fn reset(context: &Context, target: Target, options: Options, to: Option<Step>) -> miette::Result<Removed> {
+    prepare(context, target, options)?.reset(to).await
 }
 
 /// Minikube's folder: `$MINIKUBE_HOME/.minikube`, or `$MINIKUBE_HOME` itself when it already ends so

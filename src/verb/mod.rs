@@ -28,6 +28,8 @@ pub struct Context {
     pub lab: PathBuf,
     /// The store's folder.
     pub store: PathBuf,
+    /// Where installs keep their journals.
+    pub journals: PathBuf,
     /// Whether sockets to the outside are forbidden.
     pub offline: bool,
     /// FROM → TO; the first that matches wins.

@@ -43,7 +43,7 @@ fn outside_a_lab_the_next_command_is_named() {
 fn an_unknown_verb_is_a_usage_error() {
     let ran = Home::new().run(&["instal"]);
     assert_eq!(ran.exit, 2);
-    assert!(ran.stderr.contains("similar subcommands exist: 'uninstall', 'install'"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("similar subcommands exist: 'start', 'uninstall', 'install'"), "{}", ran.stderr);
 }
 
 #[test]

@@ -172,6 +172,7 @@ ref = "registry.k8s.io/pause:3.9"
         Context {
             lab: self.path("lab"),
             store: self.path(store),
+            journals: self.path("journals"),
             offline: false,
             mirrors: self.mirrors(),
             ca_files: Vec::new(),

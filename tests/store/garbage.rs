@@ -111,6 +111,7 @@ impl World {
         Context {
             lab: self.folder.path().join(format!("lab{lab}")),
             store: self.folder.path().join("store"),
+            journals: self.folder.path().join("journals"),
             offline: true,
             mirrors: Vec::new(),
             ca_files: Vec::new(),

@@ -92,6 +92,7 @@ impl Bench {
         let context = Context {
             lab: folder.path().join("lab"),
             store: folder.path().join("store"),
+            journals: folder.path().join("journals"),
             offline: false,
             mirrors: hosts.iter().chain(&registries).map(|host| mirror(host)).collect(),
             ca_files: Vec::new(),

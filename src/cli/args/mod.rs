@@ -125,6 +125,10 @@ pub(super) enum Verb {
     Open(OpenArguments),
     /// Show what you edit in `app/` in the running lab, until Ctrl-C
     Dev(DevArguments),
+    /// Bring the lab back after the machine slept or was started again, and prove it
+    Start(StartArguments),
+    /// Take the lab back to an earlier step
+    Reset(ResetArguments),
     /// Take the lab away again; the store stays
     Uninstall(TargetArguments),
     /// Tell what an error code means and what helps
@@ -222,6 +226,9 @@ pub(super) struct InstallArguments {
     /// End after this step
     #[arg(long, value_name = "STEP")]
     pub(super) until: Option<String>,
+    /// Show the plan and what would change in the cluster's objects; change nothing
+    #[arg(long, conflicts_with = "record")]
+    pub(super) dry_run: bool,
     /// Give each gate this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
     pub(super) timeout: u64,
@@ -237,6 +244,30 @@ pub(super) struct InstallArguments {
     /// Write what the cluster asked for to this file: every container's image, and the images on the node
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StartArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// Give each gate this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
+    pub(super) timeout: u64,
+    /// Give the Minikube node this much memory, in MiB, should it have to be made anew
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
+    pub(super) memory: u32,
+    /// Give the Minikube node this many CPUs, should it have to be made anew
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
+    pub(super) cpus: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// The step that stays as the last one
+    #[arg(long, value_name = "STEP")]
+    pub(super) to: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod build;
 mod diff;
+mod install;
 mod lock;
 mod serve;
 mod sources;
@@ -12,15 +13,11 @@ pub(super) use diff::markdown::page as diff_markdown;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
-use super::{
-    args::Dashboard,
-    render::{Render, table},
-};
+use super::{args::Dashboard, render::Render};
 use crate::{
     base::human_bytes,
     proof::Outcome as ProbeOutcome,
-    step::{Report, uninstall::Removed},
-    verb::{estimate, fetch, open, plan::Planned, preload, verify::Proof},
+    verb::{estimate, fetch, open, preload, verify::Proof},
 };
 
 pub(super) use serve::{beginning as serving, room};
@@ -107,26 +104,6 @@ impl Render for estimate::Estimate {
     }
 }
 
-impl Render for Planned {
-    fn text(&self) -> String {
-        let rows: Vec<Vec<String>> = self
-            .steps
-            .iter()
-            .map(|step| {
-                let mut what = Vec::new();
-                if step.images > 0 {
-                    what.push(format!("{} images, {}", step.images, human_bytes(step.bytes)));
-                }
-                if step.objects > 0 {
-                    what.push(format!("{} objects", step.objects));
-                }
-                vec![step.step.to_owned(), what.join("; "), step.title.to_owned()]
-            })
-            .collect();
-        format!("{}\ninto the context {}", table(&rows), self.context)
-    }
-}
-
 impl Render for preload::Outcome {
     fn text(&self) -> String {
         let total = self.images.len();
@@ -144,24 +121,6 @@ impl Render for preload::Outcome {
             self.node,
             self.seconds
         )
-    }
-}
-
-impl Render for Report {
-    fn text(&self) -> String {
-        let changed: Vec<&str> = self.steps.iter().filter(|step| step.done.changed).map(|step| step.step).collect();
-        let what =
-            if changed.is_empty() { "nothing changed".to_owned() } else { format!("changed: {}", changed.join(", ")) };
-        format!("installed into the context {} in {:.1} s; {what}", self.context, self.seconds)
-    }
-}
-
-impl Render for Removed {
-    fn text(&self) -> String {
-        if self.removed.is_empty() {
-            return format!("nothing of the lab is in the context {}", self.context);
-        }
-        format!("removed from the context {}: {}", self.context, self.removed.join("; "))
     }
 }
 

@@ -1,0 +1,192 @@
+"""Steps that are killed, resumed, taken back; objects that are somebody else's; a node that is started again."""
+
+import json
+import os
+import shlex
+import subprocess
+import time
+import unittest
+import urllib.request
+
+import page
+from product import Lab, kubectl, say
+from settings import REPOSITORY, Settings
+
+NAMESPACES = ("webapp", "istio-system", "calico-system", "tigera-operator")
+FOREIGN = "somebody-elses"
+
+
+def reboot(settings):
+    """Stops the node and starts it again, with its state. HARNESS_REBOOT names the command for another cluster than the rig's."""
+    if not settings.on_rig:
+        subprocess.run(shlex.split(os.environ["HARNESS_REBOOT"]), timeout=300, check=True)
+        return Settings.read()
+    for action in ("down", "up"):
+        subprocess.run([str(REPOSITORY / "rig/rig"), "node", action], capture_output=True, timeout=300, check=True)
+    # The runtime's socket is reached by the node's first process, which is another one now.
+    words = subprocess.run([str(REPOSITORY / "rig/rig"), "env"], capture_output=True, text=True, check=True).stdout
+    for line in words.splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        if name == "RIG_CONTAINERD":
+            os.environ[name] = value.strip("'")
+    return Settings.read()
+
+
+class Steps(unittest.TestCase):
+    """In order: each test needs what the one before it made."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.settings = Settings.read()
+        cls.lab = Lab(cls.settings)
+        if not (cls.lab.folder / "lock/ztlab.lock").exists():
+            raise unittest.SkipTest("no lab: run the part `supply` first")
+
+    def succeed(self, run):
+        self.assertEqual(run.code, 0, run.words())
+        return run
+
+    def killed_in(self, step, seconds=0.5, before=()):
+        """An install that gets SIGKILL so long after a step began, or dies with the step's end; what it had said."""
+        command = self.lab.command("install", "--offline", *self.settings.target, *self.settings.install, *before)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        events = []
+        try:
+            for line in process.stdout:
+                events.append(json.loads(line))
+                if events[-1].get("event") == "step-started" and events[-1]["step"] == step:
+                    time.sleep(seconds)
+                    break
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        self.assertTrue(any(event.get("step") == step for event in events), f"{step} never began: {events[-3:]}")
+        self.assertEqual(process.returncode, -9, f"{step}: it ended before it was killed")
+        return events
+
+    def notes(self, run):
+        return [event["text"] for event in run.events if event.get("event") == "note"]
+
+    def test_1_an_install_that_is_killed_in_step_after_step_goes_on_and_says_where_it_was(self):
+        for step in ("blobs", "preload", "images", "calico", "istio", "app"):
+            events = self.killed_in(step)
+            if step != "blobs":
+                resumed = [event["text"] for event in events if event.get("event") == "note" and "going on" in event["text"]]
+                self.assertEqual(len(resumed), 1, events[:3])
+        run = self.succeed(self.lab.target("install", "--offline"))
+        said = next(note for note in self.notes(run) if "going on" in note)
+        say(said)
+        self.assertIn("under way: app", said)
+        pods = json.loads(kubectl("get", "pods", "-n", "webapp", "-o", "json"))["items"]
+        self.assertTrue(pods and all(one["ready"] for pod in pods for one in pod["status"]["containerStatuses"]))
+
+    def test_2_what_ran_at_the_same_time_is_told_and_a_second_install_changes_nothing(self):
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], [])
+        self.assertFalse([note for note in self.notes(run) if "going on" in note])
+        steps = {step["step"]: step for step in run.outcome()["steps"]}
+        for step in steps.values():
+            self.assertLessEqual(step["started"] + step["seconds"], run.outcome()["seconds"] + 0.1)
+        self.assertLess(steps["addons"]["started"], steps["app"]["started"] + steps["app"]["seconds"])
+        plan = self.succeed(self.lab.target("plan")).outcome()
+        self.assertTrue(next(step for step in plan["steps"] if step["step"] == "calico")["measured_here"])
+
+    def test_2_the_dashboards_answer_and_none_of_them_pulls(self):
+        for what, path in (("prometheus", "-/ready"), ("grafana", "api/health"), ("kiali", "kiali/healthz")):
+            with page.opened(self.lab, what=what) as address:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address + path, timeout=20) as answer:
+                    self.assertEqual(answer.status, 200, what)
+        policies = kubectl("get", "deployments", "-n", "istio-system", "-o",
+                           "jsonpath={.items[*].spec.template.spec.containers[*].imagePullPolicy}").split()
+        self.assertEqual(set(policies), {"IfNotPresent"})
+
+    def test_3_two_installs_at_once_are_refused(self):
+        command = self.lab.command("install", "--offline", *self.settings.target, *self.settings.install)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            while "step-started" not in process.stdout.readline():
+                self.assertIsNone(process.poll())
+            run = self.lab.target("install", "--offline")
+            self.assertEqual((run.code, run.error().get("code")), (30, "step::busy"), run.words())
+        finally:
+            process.stdout.read()
+            self.assertEqual(process.wait(), 0)
+
+    def test_4_a_dry_run_says_what_would_change_and_changes_nothing(self):
+        planted = self.older_lab()
+        path = planted.folder / "manifests/03-backend-service.yaml"
+        path.write_text(path.read_text().replace("name: http", "name: http-api", 1))
+        before = kubectl("get", "all,configmaps", "-A", "-o", "name")
+        run = self.succeed(planted.target("install", "--dry-run")).outcome()
+        self.assertEqual(before, kubectl("get", "all,configmaps", "-A", "-o", "name"))
+        objects = {one["object"]: one for step in run["objects"] for one in step["objects"]}
+        self.assertEqual(objects["ConfigMap webapp/old-settings"]["change"], "created")
+        self.assertEqual(objects["Deployment webapp/frontend"]["change"], "unchanged")
+        service = objects["Service webapp/backend-service"]
+        self.assertEqual(service["change"], "changed")
+        self.assertIn(("spec.ports[0].name", "http", "http-api"),
+                      [(one["field"], one["was"], one["would_be"]) for one in service["differences"]])
+
+    def older_lab(self):
+        """A version of the lab that has one object more."""
+        lab = Lab(self.settings, "older").create()
+        (lab.folder / "lock/ztlab.lock").write_text(self.lab.lock_text())
+        (lab.folder / "manifests/90-old.yaml").write_text(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old-settings, namespace: webapp}\ndata: {colour: red}\n")
+        return lab
+
+    def test_5_only_what_an_older_lab_left_is_pruned(self):
+        self.succeed(self.older_lab().target("install", "--offline", "--from", "app"))
+        kubectl("create", "configmap", FOREIGN, "-n", "webapp")
+        # The label alone makes nothing ztlab's.
+        kubectl("label", "configmap", FOREIGN, "-n", "webapp", "app.kubernetes.io/managed-by=ztlab")
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], ["prune"])
+        maps = kubectl("get", "configmaps", "-n", "webapp", "-o", "name")
+        self.assertNotIn("old-settings", maps)
+        self.assertIn(FOREIGN, maps)
+        kubectl("delete", "configmap", FOREIGN, "-n", "webapp")
+
+    def test_6_a_field_that_somebody_else_owns_is_named_and_not_taken(self):
+        mode = ("get", "peerauthentications", "default", "-n", "istio-system", "-o", "jsonpath={.spec.mtls.mode}")
+        kubectl("patch", "peerauthentications", "default", "-n", "istio-system", "--type", "merge",
+                "--field-manager", "somebody", "-p", '{"spec": {"mtls": {"mode": "PERMISSIVE"}}}')
+        run = self.lab.target("install", "--offline")
+        self.assertEqual((run.code, run.error().get("code")), (33, "apply::conflict"), run.words())
+        self.assertIn("somebody", run.words())
+        self.assertIn(".spec.mtls.mode", run.words())
+        self.assertEqual(kubectl(*mode), "PERMISSIVE")
+        run = self.succeed(self.lab.target("install", "--offline", "--force-conflicts"))
+        self.assertTrue(run.finished_steps()["policies"])
+        self.assertEqual(kubectl(*mode), "STRICT")
+
+    def test_7_a_node_that_was_started_again_is_waited_for_and_proved(self):
+        type(self).settings = reboot(self.settings)
+        type(self).lab = Lab(self.settings)
+        begun = time.monotonic()
+        run = self.succeed(self.lab.target("start", "--offline"))
+        say(f"back and proved {time.monotonic() - begun:.0f} s after the node was up")
+        verdicts = [event["outcome"]["verdicts"] for event in run.events if event.get("verb") == "verify"]
+        self.assertEqual([one["name"] for one in verdicts[0] if one["outcome"] != "passed"], [])
+
+    @unittest.skipIf(os.environ.get("HARNESS_KEEP"), "HARNESS_KEEP leaves the lab running")
+    def test_8_a_reset_and_an_uninstall_touch_nothing_of_somebody_else(self):
+        if not self.settings.on_rig:
+            self.skipTest("a Minikube of ztlab's own goes with everything in it")
+        for namespace in NAMESPACES:
+            kubectl("create", "configmap", FOREIGN, "-n", namespace)
+        run = self.succeed(self.lab.target("reset", "--to", "istio"))
+        self.assertIn("webapp", " ".join(run.outcome()["kept"]))
+        self.assertEqual(kubectl("get", "deployments", "-n", "webapp", "-o", "name"), "")
+        self.assertIn("istiod", kubectl("get", "deployments", "-n", "istio-system", "-o", "name"))
+        run = self.succeed(self.lab.target("uninstall"))
+        say("; ".join(run.outcome()["kept"]))
+        for namespace in NAMESPACES:
+            left = kubectl("get", "configmaps,secrets,deployments,daemonsets,services,pods", "-n", namespace, "-o", "name").split()
+            self.assertEqual([one for one in left if "kube-root-ca.crt" not in one], [f"configmap/{FOREIGN}"], namespace)
+        self.assertEqual(kubectl("get", "customresourcedefinitions", "-o", "name"), "")
+        ours = kubectl("get", "all,configmaps,namespaces,clusterroles", "-A", "-l", "app.kubernetes.io/managed-by=ztlab", "-o", "name")
+        self.assertEqual(ours, "")
+        kubectl("delete", "namespace", *NAMESPACES)
+        self.assertEqual(self.succeed(self.lab.target("uninstall")).outcome()["removed"], [])

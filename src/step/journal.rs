@@ -1,0 +1,343 @@
+//! What an install has done, written down while it works: one file for each target and lab, in the user's data folder.
+//!
+//! ```json
+//! {"schema": 1, "lab_id": "sha256:…", "target": "--profile ztlab",
+//!  "run": {"number": 3, "begun": "2026-11-28T17:21:00Z", "until": "receipt", "end": null},
+//!  "steps": {"calico": {"state": "begun", "run": 3, "at": "2026-11-28T17:22:31Z", "seconds": null, "detail": ""}}}
+//! ```
+//!
+//! The file is replaced as a whole, so a process that is killed leaves the old one or the new one. It tells what was
+//! under way and how long each step took; it never replaces a look at the world: a step that is down as done is asked
+//! again, and finds its work done or does it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::graph::Step;
+use crate::base::Digest;
+
+/// The form of the file. A file of another form is put aside.
+const SCHEMA: u32 = 1;
+
+/// How far a step came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// It was begun, and nothing more is known.
+    Begun,
+    /// It found its work done, or did it.
+    Done,
+    /// It failed.
+    Failed,
+    /// A reset took it back.
+    Undone,
+}
+
+/// What is known of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// How far it came.
+    pub state: Progress,
+    /// In which run.
+    pub run: u64,
+    /// When that was.
+    pub at: Timestamp,
+    /// How long it took when it last had something to do.
+    pub seconds: Option<f64>,
+    /// Its line of evidence, or why it failed.
+    pub detail: String,
+}
+
+/// A run of `install` or `reset`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Counted from 1.
+    pub number: u64,
+    /// When it began.
+    pub begun: Timestamp,
+    /// The last step that it was to do.
+    pub until: Option<Step>,
+    /// When it came to a good end; absent when it failed, was interrupted, or still runs.
+    pub end: Option<Timestamp>,
+}
+
+/// The file's content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    schema: u32,
+    lab_id: String,
+    target: String,
+    run: Option<Run>,
+    steps: BTreeMap<Step, Entry>,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum JournalError {
+    /// Another process is at it.
+    #[error("another ztlab works on `{target}` at this moment")]
+    #[diagnostic(
+        code("step::busy"),
+        help("wait for it to end, or end it; when none is there, look for one with `ps`: its death frees the target")
+    )]
+    Busy {
+        /// The target's arguments.
+        target: String,
+    },
+    /// The file system says no.
+    #[error("cannot keep a journal of the install in {}", .folder.display())]
+    #[diagnostic(code("step::journal"), help("look at the free space and the rights of that folder"))]
+    Io {
+        /// The journals' folder.
+        folder: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// What an earlier run left unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// When that run began.
+    pub begun: Timestamp,
+    /// Steps that it had done.
+    pub done: Vec<Step>,
+    /// Steps that were under way.
+    pub under_way: Vec<Step>,
+    /// Steps that failed.
+    pub failed: Vec<Step>,
+}
+
+/// The journal of one target and lab, held by one process.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    record: Mutex<Record>,
+    /// The lock goes with the process, whatever ends it.
+    _held: File,
+}
+
+impl Journal {
+    /// Opens the journal of a lab in a target, or begins one. `target`: the arguments that name it.
+    ///
+    /// # Errors
+    /// When another process holds it, or the folder cannot be used.
+    pub fn open(folder: &Path, target: &str, lab_id: &str) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { folder: folder.to_owned(), source };
+        fs_err::create_dir_all(folder).map_err(failed)?;
+        let held = fs_err::File::create(folder.join(format!("{}.lock", file_name(target)))).map_err(failed)?;
+        let (held, _) = held.into_parts();
+        match held.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(JournalError::Busy { target: target.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let short = lab_id.trim_start_matches("sha256:").get(..12).unwrap_or(lab_id);
+        let path = folder.join(format!("{}@{short}.json", file_name(target)));
+        let fresh = || Record {
+            schema: SCHEMA,
+            lab_id: lab_id.to_owned(),
+            target: target.to_owned(),
+            run: None,
+            steps: BTreeMap::new(),
+        };
+        let record = match read(&path) {
+            Ok(Some(record)) if record.lab_id == lab_id && record.target == target => record,
+            Ok(None) => fresh(),
+            // Somebody's edit, a newer form, or a damaged disk: what is in it is only a help, so it may go.
+            Ok(Some(_)) | Err(_) => {
+                let _ = fs_err::rename(&path, path.with_extension("json.unreadable"));
+                fresh()
+            }
+        };
+        Ok(Self { path, record: Mutex::new(record), _held: held })
+    }
+
+    /// What the last run left unfinished; `None` when it came to a good end, or there was none.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        let record = self.record.lock().ok()?;
+        let run = record.run.as_ref().filter(|run| run.end.is_none())?;
+        let steps = |state: Progress| {
+            let of_run = record.steps.iter().filter(|(_, entry)| entry.run == run.number && entry.state == state);
+            of_run.map(|(step, _)| *step).collect()
+        };
+        Some(Unfinished {
+            begun: run.begun,
+            done: steps(Progress::Done),
+            under_way: steps(Progress::Begun),
+            failed: steps(Progress::Failed),
+        })
+    }
+
+    /// What is known of each step.
+    pub fn entries(&self) -> BTreeMap<Step, Entry> {
+        self.record.lock().map(|record| record.steps.clone()).unwrap_or_default()
+    }
+
+    /// Begins a run that ends with `until`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn begin(&self, until: Option<Step>) -> io::Result<()> {
+        self.change(|record| {
+            let number = record.run.as_ref().map_or(1, |run| run.number + 1);
+            record.run = Some(Run { number, begun: Timestamp::now(), until, end: None });
+        })
+    }
+
+    /// Notes a step. `seconds`: how long it took when it had something to do.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn note(&self, step: Step, state: Progress, seconds: Option<f64>, detail: &str) -> io::Result<()> {
+        self.change(|record| {
+            let run = record.run.as_ref().map_or(0, |run| run.number);
+            let seconds = seconds.or_else(|| record.steps.get(&step)?.seconds);
+            record.steps.insert(step, Entry { state, run, at: Timestamp::now(), seconds, detail: detail.to_owned() });
+        })
+    }
+
+    /// Notes that the run came to a good end.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn end(&self) -> io::Result<()> {
+        self.change(|record| {
+            if let Some(run) = &mut record.run {
+                run.end = Some(Timestamp::now());
+            }
+        })
+    }
+
+    fn change(&self, by: impl FnOnce(&mut Record)) -> io::Result<()> {
+        let mut record = self.record.lock().map_err(|_| io::Error::other("another thread panicked"))?;
+        by(&mut record);
+        write(&self.path, &record)
+    }
+}
+
+/// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
+pub fn durations(folder: &Path, target: &str) -> BTreeMap<Step, f64> {
+    let Ok(files) = fs_err::read_dir(folder) else { return BTreeMap::new() };
+    let records = files.filter_map(|file| read(&file.ok()?.path()).ok().flatten());
+    let mut records: Vec<Record> = records.filter(|record| record.target == target).collect();
+    records.sort_by_key(|record| record.run.as_ref().map(|run| run.begun));
+    let mut known = BTreeMap::new();
+    for record in records {
+        known.extend(record.steps.iter().filter_map(|(step, entry)| Some((*step, entry.seconds?))));
+    }
+    known
+}
+
+/// A target as a file's name: readable, and by a digest distinct from every other.
+fn file_name(target: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || ".-".contains(letter) { letter } else { '_' };
+    let readable: String = target.trim_start_matches('-').chars().map(plain).take(60).collect();
+    format!("{readable}-{}", Digest::of(target.as_bytes()).short())
+}
+
+fn read(path: &Path) -> io::Result<Option<Record>> {
+    if path.extension().is_none_or(|extension| extension != "json") {
+        return Ok(None);
+    }
+    let text = match fs_err::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let record: Record = serde_json::from_slice(&text)?;
+    if record.schema == SCHEMA { Ok(Some(record)) } else { Err(io::Error::other("another schema")) }
+}
+
+/// Replaces the file: whoever reads sees the old one or the new one.
+fn write(path: &Path, record: &Record) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+    let mut temporary = tempfile::Builder::new().prefix(".journal-").tempfile_in(folder)?;
+    serde_json::to_writer_pretty(temporary.as_file_mut(), record)?;
+    temporary.write_all(b"\n")?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAB: &str = "sha256:0123456789abcdef";
+
+    fn open(folder: &Path) -> Journal {
+        Journal::open(folder, "--profile ztlab", LAB).unwrap()
+    }
+
+    #[test]
+    fn an_unfinished_run_is_remembered_and_a_finished_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path());
+        assert_eq!(journal.unfinished(), None);
+        journal.begin(None).unwrap();
+        journal.note(Step::Preflight, Progress::Done, Some(1.5), "fine").unwrap();
+        journal.note(Step::Calico, Progress::Begun, None, "").unwrap();
+        drop(journal);
+
+        let journal = open(folder.path());
+        let left = journal.unfinished().unwrap();
+        assert_eq!((left.done, left.under_way), (vec![Step::Preflight], vec![Step::Calico]));
+        journal.begin(None).unwrap();
+        // What an earlier run did says nothing about this one.
+        assert_eq!(journal.unfinished().unwrap().under_way, []);
+        journal.end().unwrap();
+        assert_eq!(open_again(journal, folder.path()).unfinished(), None);
+    }
+
+    fn open_again(journal: Journal, folder: &Path) -> Journal {
+        drop(journal);
+        open(folder)
+    }
+
+    #[test]
+    fn a_target_is_held_by_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = open(folder.path());
+        let error = Journal::open(folder.path(), "--profile ztlab", "sha256:ffffffffffffffff").unwrap_err();
+        assert!(matches!(error, JournalError::Busy { .. }), "{error}");
+        Journal::open(folder.path(), "--profile other", LAB).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = open(folder.path()).path;
+        for text in
+            ["{\"schema\": 1", "{\"schema\": 99, \"lab_id\": \"\", \"target\": \"\", \"run\": null, \"steps\": {}}"]
+        {
+            fs_err::write(&path, text).unwrap();
+            let journal = open(folder.path());
+            assert_eq!(journal.entries(), BTreeMap::new());
+            assert_eq!(fs_err::read_to_string(path.with_extension("json.unreadable")).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn how_long_a_step_takes_is_what_it_took_when_it_had_something_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path());
+        journal.begin(None).unwrap();
+        journal.note(Step::Calico, Progress::Done, Some(36.0), "changed").unwrap();
+        journal.begin(None).unwrap();
+        journal.note(Step::Calico, Progress::Begun, None, "").unwrap();
+        journal.note(Step::Calico, Progress::Done, None, "unchanged").unwrap();
+        assert_eq!(durations(folder.path(), "--profile ztlab"), BTreeMap::from([(Step::Calico, 36.0)]));
+        assert_eq!(durations(folder.path(), "--profile other"), BTreeMap::new());
+    }
+}
