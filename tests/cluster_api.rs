@@ -42,7 +42,9 @@ async fn answer(State(cluster): State<Cluster>, method: Method, uri: Uri, body: 
             Some(object) => Json(object).into_response(),
             None => not_found(),
         },
-        ("PATCH", "/api/v1/namespaces/webapp/configmaps/settings") => patch(&cluster, &body),
+        ("PATCH", "/api/v1/namespaces/webapp/configmaps/settings") => {
+            patch(&cluster, &body, uri.query().is_some_and(|query| query.contains("dryRun=All")))
+        }
         ("DELETE", "/api/v1/namespaces/webapp/configmaps/settings") => match cluster.stored.lock().unwrap().take() {
             Some(object) => Json(object).into_response(),
             None => not_found(),
@@ -52,7 +54,7 @@ async fn answer(State(cluster): State<Cluster>, method: Method, uri: Uri, body: 
 }
 
 /// Server-side apply as far as these tests need it: the resource version moves only when something changes.
-fn patch(cluster: &Cluster, body: &Bytes) -> Response {
+fn patch(cluster: &Cluster, body: &Bytes, dry_run: bool) -> Response {
     if cluster.conflict {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409,
             "message": "Apply failed with 1 conflict: conflict with \"kubectl\": .data.colour"});
@@ -65,8 +67,12 @@ fn patch(cluster: &Cluster, body: &Bytes) -> Response {
         .and_then(|object| object["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok())
         .unwrap_or(0);
     let same = stored.as_ref().is_some_and(|object| object["data"] == wanted["data"]);
-    wanted["metadata"]["resourceVersion"] = Value::from((if same { version } else { version + 1 }).to_string());
-    *stored = Some(wanted.clone());
+    // A dry run keeps the version that it found.
+    let next = if same || dry_run { version } else { version + 1 };
+    wanted["metadata"]["resourceVersion"] = Value::from(next.to_string());
+    if !dry_run {
+        *stored = Some(wanted.clone());
+    }
     Json(wanted).into_response()
 }
 
@@ -104,6 +110,22 @@ async fn an_apply_tells_created_changed_and_unchanged_apart() {
     let asked = cluster.asked.lock().unwrap().join("\n");
     assert!(asked.contains("fieldManager=ztlab"), "{asked}");
     assert!(!asked.contains("force=true"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_which_field_would_change_and_writes_nothing() {
+    let cluster = Cluster::default();
+    let client = serve(cluster.clone()).await;
+    apply_one(&client, "red").await.unwrap();
+    let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
+    let would = async |colour: &str| {
+        let applied = apply::apply(&client, &settings(colour), options, &|_| {}).await.unwrap();
+        let fields: Vec<String> = applied[0].differences.iter().map(|one| one.field.clone()).collect();
+        (applied[0].change, fields)
+    };
+    assert_eq!(would("red").await, (Change::Unchanged, Vec::new()));
+    assert_eq!(would("blue").await, (Change::Changed, vec!["data.colour".to_owned()]));
+    assert_eq!(cluster.stored.lock().unwrap().as_ref().unwrap()["data"]["colour"], "red");
 }
 
 #[tokio::test]

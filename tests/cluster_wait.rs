@@ -66,7 +66,8 @@ async fn answer(State(server): State<Server>, uri: Uri, Query(parameters): Query
     };
     match world.mood {
         Mood::Unavailable => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-        Mood::UnknownKind => return failure(StatusCode::NOT_FOUND, "NotFound"),
+        // As the real one says it: no Status, a plain page.
+        Mood::UnknownKind => return (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
         Mood::Forbidden => return failure(StatusCode::FORBIDDEN, "Forbidden"),
         Mood::Well => {}
     }

@@ -14,6 +14,8 @@ from settings import REPOSITORY, Settings
 
 NAMESPACES = ("webapp", "istio-system", "calico-system", "tigera-operator")
 FOREIGN = "somebody-elses"
+# What Kubernetes puts into every namespace.
+KUBERNETES_OWN = ("configmap/kube-root-ca.crt", "serviceaccount/default")
 
 
 def reboot(settings):
@@ -182,9 +184,11 @@ class Steps(unittest.TestCase):
         self.assertIn("istiod", kubectl("get", "deployments", "-n", "istio-system", "-o", "name"))
         run = self.succeed(self.lab.target("uninstall"))
         say("; ".join(run.outcome()["kept"]))
+        resources = kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
+        kinds = ",".join(one for one in resources if not one.startswith(("events", "leases")))
         for namespace in NAMESPACES:
-            left = kubectl("get", "configmaps,secrets,deployments,daemonsets,services,pods", "-n", namespace, "-o", "name").split()
-            self.assertEqual([one for one in left if "kube-root-ca.crt" not in one], [f"configmap/{FOREIGN}"], namespace)
+            left = kubectl("get", kinds, "-n", namespace, "-o", "name").split()
+            self.assertEqual([one for one in left if one not in KUBERNETES_OWN], [f"configmap/{FOREIGN}"], namespace)
         self.assertEqual(kubectl("get", "customresourcedefinitions", "-o", "name"), "")
         ours = kubectl("get", "all,configmaps,namespaces,clusterroles", "-A", "-l", "app.kubernetes.io/managed-by=ztlab", "-o", "name")
         self.assertEqual(ours, "")

@@ -137,7 +137,7 @@ pub async fn delete(
                 DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
             match api.delete(name_of(object), &parameters).await {
                 Ok(_) => leaving.push((object, api)),
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(source) => return Err(refused("delete", object, source)),
             }
         }
@@ -167,7 +167,12 @@ pub async fn delete(
 pub async fn find(client: &Client, object: &DynamicObject) -> Result<Option<DynamicObject>, ApplyError> {
     let Some((resource, capabilities)) = kind_of(client, object).await? else { return Ok(None) };
     let api = api_for(client, object, &resource, &capabilities);
-    api.get_opt(name_of(object)).await.map_err(|source| refused("read", object, source))
+    match api.get(name_of(object)).await {
+        Ok(found) => Ok(Some(found)),
+        // A definition that has just gone is still listed for a moment; then the answer is a plain page.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(source) => Err(refused("read", object, source)),
+    }
 }
 
 /// The order of an apply.
@@ -244,7 +249,7 @@ async fn kind_of(
         Ok(found) => Ok(Some(found)),
         // The group is there but not the kind, or not even the group.
         Err(kube::Error::Discovery(_)) => Ok(None),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(source) => Err(refused("read", object, source)),
     }
 }
@@ -286,12 +291,14 @@ async fn one(
         match api.patch(name_of(object), &parameters, &Patch::Apply(&wanted)).await {
             Ok(after) => {
                 let Some(before) = before else { return Ok(created()) };
-                let change = if same(&before, &after) { Change::Unchanged } else { Change::Changed };
-                let mut applied = Applied::new(object, change);
-                if options.dry_run && change == Change::Changed {
-                    applied.differences = differences(&before, &after);
+                if options.dry_run {
+                    // Nothing was written, so the resource version says nothing.
+                    let differences = differences(&before, &after);
+                    let change = if differences.is_empty() { Change::Unchanged } else { Change::Changed };
+                    return Ok(Applied { differences, ..Applied::new(object, change) });
                 }
-                return Ok(applied);
+                let change = if same(&before, &after) { Change::Unchanged } else { Change::Changed };
+                return Ok(Applied::new(object, change));
             }
             Err(kube::Error::Api(status)) if status.code == 409 && options.dry_run => {
                 let conflict = Some(status.message.clone());
@@ -301,7 +308,7 @@ async fn one(
                 return Err(ApplyError::Conflict { object: describe(object), conflict: status.message.clone() });
             }
             // In a dry run the namespace is not there yet.
-            Err(kube::Error::Api(status)) if options.dry_run && status.is_not_found() => return Ok(created()),
+            Err(kube::Error::Api(status)) if options.dry_run && status.code == 404 => return Ok(created()),
             Err(error) if passing(&error) && Instant::now() < end => {
                 on_waiting(format!("the API server to take {}: {error}", describe(object)));
                 sleep(PAUSE).await;

@@ -45,6 +45,8 @@ const MACHINERY: [&str; 14] = [
 ];
 /// What Istio's programs leave in their namespace when istioctl has purged them.
 const MESH: [&str; 3] = ["pilot-discovery", "istio-operator", "istioctl"];
+/// How many objects are named that keep a namespace.
+const SHOWN: usize = 3;
 /// Kinds that come and go by themselves.
 const PASSING: [&str; 5] = ["Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"];
 
@@ -213,19 +215,19 @@ impl<'client> Inventory<'client> {
         on_waiting: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Option<String>, ApplyError> {
         let foreign = self.foreign_in(name).await?;
-        let Some(first) = foreign.first() else {
+        if foreign.is_empty() {
             apply::delete(self.client, &[named_namespace(name)], deadline, on_waiting).await?;
             return Ok(None);
-        };
+        }
         let left = self.list(&|_| true, Some(name), &ListParams::default()).await?;
         let left: Vec<_> = left.into_iter().filter(|object| written_only_by(&object.metadata, &MESH)).collect();
         apply::delete(self.client, &left, deadline, on_waiting).await?;
         self.let_go(name).await?;
-        let more = match foreign.len() {
-            1 => String::new(),
-            more => format!(" and {} more", more - 1),
-        };
-        Ok(Some(format!("Namespace {name}: {}{more} in it is not ztlab's", describe(first))))
+        let mut names = foreign.iter().take(SHOWN).map(describe).collect::<Vec<_>>().join(", ");
+        if foreign.len() > SHOWN {
+            names.push_str(&format!(" and {} more", foreign.len() - SHOWN));
+        }
+        Ok(Some(format!("Namespace {name}, because of what is not ztlab's: {names}")))
     }
 
     /// Takes what ztlab wrote on a namespace off it, and the owner that would take it away.
@@ -250,7 +252,7 @@ impl<'client> Inventory<'client> {
         let free = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
         match api.patch_metadata(name, &PatchParams::default(), &free).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(source) => Err(apply::refused("apply", &named_namespace(name), source)),
         }
     }

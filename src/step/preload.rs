@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{Platform, Reporter, human_bytes},
+    cluster::wait::Gate,
     demand::calico::is_calicos,
     image::archive::ArchiveImage,
     node::{ImageId, Node, NodeAddress},
@@ -91,6 +92,10 @@ impl Share {
 }
 
 pub(super) async fn run(install: &Install, share: Share) -> Result<Done, InstallError> {
+    if share == Share::Network {
+        // A Docker or a machine that was started again has its node before the node has its API server.
+        install.wait(Step::Preload, &[Gate::NodeRegistered]).await?;
+    }
     let node = connect(install).await?;
     let mut images = expected(install);
     images.retain(|image| share.has(image));

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::cluster::{
     apply,
+    manifest::describe,
     ownership::{Inventory, Removal},
 };
 
@@ -135,9 +136,7 @@ async fn network(install: &Install) -> Result<Undone, InstallError> {
     removal.deleted += operator.deleted;
     removal.kept.extend(operator.kept);
     if let Some(first) = foreign.first() {
-        removal
-            .kept
-            .push(format!("Namespace {NETWORK}: {} in it is not ztlab's", crate::cluster::manifest::describe(first)));
+        removal.kept.push(format!("Namespace {NETWORK}, because of what is not ztlab's: {}", describe(first)));
     }
     Ok(Undone::of("Calico", removal))
 }

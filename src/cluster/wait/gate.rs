@@ -58,6 +58,8 @@ pub enum Gate {
         /// Its name.
         name: String,
     },
+    /// An API server that answers, and a node that is registered with it, ready or not.
+    NodeRegistered,
     /// Every node's condition `Ready`.
     NodesReady,
     /// What the Calico operator says of a part of its work.
@@ -109,6 +111,7 @@ impl fmt::Display for Gate {
             Self::Job { namespace, name } => write!(formatter, "end of the Job {namespace}/{name}"),
             Self::PodReady { namespace, name } => write!(formatter, "readiness of the pod {namespace}/{name}"),
             Self::ContainersReady { namespace, name } => write!(formatter, "start of the pod {namespace}/{name}"),
+            Self::NodeRegistered => formatter.write_str("answer of the API server"),
             Self::NodesReady => formatter.write_str("readiness of the node"),
             Self::TigeraStatus { name } => write!(formatter, "TigeraStatus {name} Available"),
             Self::DnsInside { cidr } => write!(formatter, "readiness of DNS inside {cidr}"),
@@ -145,7 +148,7 @@ impl Gate {
             Self::DnsInside { .. } => pods("kube-system", "coredns"),
             // A Service says nothing about its pods' names.
             Self::ServiceReady { namespace, .. } => pods(namespace, ""),
-            Self::NodesReady | Self::DefinitionEstablished { .. } => None,
+            Self::NodeRegistered | Self::NodesReady | Self::DefinitionEstablished { .. } => None,
         }
     }
 
@@ -158,7 +161,7 @@ impl Gate {
             Self::PodReady { namespace, name } | Self::ContainersReady { namespace, name } => {
                 Watched::named::<Pod>(Some(namespace), name)
             }
-            Self::NodesReady => Watched::all::<Node>(None),
+            Self::NodeRegistered | Self::NodesReady => Watched::all::<Node>(None),
             Self::TigeraStatus { name } => {
                 let kind = GroupVersionKind::gvk("operator.tigera.io", "v1", "TigeraStatus");
                 Watched {
@@ -184,6 +187,8 @@ impl Gate {
             Self::Job { .. } => only(objects, judge::job_done),
             Self::PodReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "Ready")),
             Self::ContainersReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "ContainersReady")),
+            Self::NodeRegistered if objects.is_empty() => State::Waiting("no node is registered yet".to_owned()),
+            Self::NodeRegistered => State::Met,
             Self::NodesReady => judge::nodes_ready(&typed(objects)),
             Self::TigeraStatus { .. } => objects.first().map_or_else(absent, judge::tigera_available),
             Self::DnsInside { cidr } => judge::dns_inside(&typed(objects), cidr),
@@ -265,6 +270,14 @@ mod tests {
             "status": {"observedGeneration": 1}}),
         );
         assert_eq!(gate.judge(&[object.unwrap()]), State::Met);
+    }
+
+    #[test]
+    fn a_node_is_registered_before_it_is_ready() {
+        let node = serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": []}})).unwrap();
+        assert_eq!(Gate::NodeRegistered.judge(std::slice::from_ref(&node)), State::Met);
+        assert!(matches!(Gate::NodesReady.judge(&[node]), State::Waiting(_)));
+        assert!(matches!(Gate::NodeRegistered.judge(&[]), State::Waiting(_)));
     }
 
     #[test]

@@ -230,7 +230,8 @@ fn is_final(trouble: &Trouble) -> bool {
 }
 
 fn is_unknown_kind(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found())
+    // The API server's word for a group that it does not serve is a plain page: no reason, only the code.
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn unanswered(gate: &Gate, trouble: &Trouble) -> WaitError {
