@@ -6,6 +6,7 @@ pub mod descriptor;
 pub mod digest;
 pub mod expected;
 pub mod file;
+pub mod pipe;
 pub mod place;
 pub mod platform;
 pub mod reference;
