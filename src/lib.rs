@@ -23,6 +23,7 @@
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`fetch`] | the only sockets to the outside: scheduler, attempt, retry, mirrors; the offline switch |
+//! | [`bundle`] | one portable file of a lab, written and read; ends in the same blobs as a fetch |
 //! | [`plan`] | what is there, what is missing; [`plan::Complete`] |
 //! | [`store`] | blobs under their digests, an OCI image layout |
 //! | [`lockfile`] | text ↔ [`lockfile::Lock`]: parse, canonical write, check |
@@ -30,6 +31,7 @@
 //! | [`base`] | digests, platforms, sizes, events: the words of every other room |
 
 pub mod base;
+pub mod bundle;
 pub mod cli;
 pub mod cluster;
 pub mod demand;

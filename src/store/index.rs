@@ -10,7 +10,7 @@ use crate::base::{Descriptor, Digest, Reporter, file};
 use super::{Store, StoreError, faults};
 
 /// OCI image-spec v1.1, annotations.md. Skopeo and crane select an image of a layout by it.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The digest of the entries as they are written.
 const CHECK: &str = "dev.ztlab.index.entries";
 
@@ -36,16 +36,34 @@ impl Store {
             let mut entries = before;
             entries.retain(|entry| !replaced(entry));
             for image in images {
-                let Some(blob) = self.blob(image.top) else { continue };
-                entries.push(json!({
-                    "mediaType": media_type(&blob.read()?),
-                    "digest": image.top.digest.to_string(),
-                    "size": image.top.size,
-                    "annotations": { REF_NAME: image.reference },
-                }));
+                entries.extend(self.entry_of(image)?);
             }
             Ok(entries)
         })
+    }
+
+    /// The `index.json` of another layout, with these images of this store and `more` entries.
+    ///
+    /// # Errors
+    /// When a document cannot be read or has other bytes than its digest says.
+    pub fn index_of(&self, images: &[NamedImage], more: Vec<Value>) -> Result<Vec<u8>, StoreError> {
+        let mut entries = more;
+        for image in images {
+            entries.extend(self.entry_of(image)?);
+        }
+        sort(&mut entries);
+        document(&entries)
+    }
+
+    /// An image's entry, when its document is here.
+    fn entry_of(&self, image: &NamedImage) -> Result<Option<Value>, StoreError> {
+        let Some(blob) = self.blob(image.top) else { return Ok(None) };
+        Ok(Some(json!({
+            "mediaType": media_type(&blob.read()?),
+            "digest": image.top.digest.to_string(),
+            "size": image.top.size,
+            "annotations": { REF_NAME: image.reference },
+        })))
     }
 
     /// Takes every name from `index.json` that none of these images has, and those whose document is gone.
@@ -75,7 +93,7 @@ impl Store {
         let path = self.root.join("index.json");
         let before = faults::read(&path)?.unwrap_or_default();
         let mut entries = change(entries(&before))?;
-        entries.sort_by_key(|entry| (name(entry).to_owned(), entry["digest"].to_string()));
+        sort(&mut entries);
         let after = document(&entries)?;
         if after != before {
             file::write_atomically(&path, &after)?;
@@ -87,6 +105,10 @@ impl Store {
         let digest = entry["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
         digest.and_then(|digest| self.stamp(&digest)).is_some_and(|stamp| Some(stamp.size) == entry["size"].as_u64())
     }
+}
+
+fn sort(entries: &mut [Value]) {
+    entries.sort_by_key(|entry| (name(entry).to_owned(), entry["digest"].to_string()));
 }
 
 fn is_known(entry: &Value, images: &[NamedImage]) -> bool {
