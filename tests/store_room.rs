@@ -5,6 +5,8 @@
 
 #[path = "store/bench.rs"]
 mod bench;
+#[path = "store/bundles.rs"]
+mod bundles;
 #[path = "store/damage.rs"]
 mod damage;
 #[path = "store/garbage.rs"]

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bundle;
 mod exit;
 mod explain;
 mod lock;
@@ -112,7 +113,7 @@ fn run_alone(arguments: Arguments) -> miette::Result<()> {
             render::outcome("version", &version, json);
         }
         Verb::Lock(lock) => {
-            let (context, progress) = prepare(&arguments.global)?;
+            let (context, progress) = prepare(&arguments.global, false)?;
             let result = lock::run_alone(&context, lock, json);
             progress.clear();
             result?;
@@ -129,14 +130,14 @@ async fn run(arguments: Arguments) -> miette::Result<()> {
     {
         return lock::merge(&request, global.json).await;
     }
-    let (context, progress) = prepare(&global)?;
+    let (context, progress) = prepare(&global, verb.needs_no_lab())?;
     let result = dispatch(&context, verb, global.yes, global.json).await;
     progress.clear();
     result
 }
 
-fn prepare(global: &Global) -> miette::Result<(Context, Arc<Progress>)> {
-    let settings = Settings::resolve(global)?;
+fn prepare(global: &Global, needs_no_lab: bool) -> miette::Result<(Context, Arc<Progress>)> {
+    let settings = Settings::resolve(global, needs_no_lab)?;
     let progress = Arc::new(Progress::new(Style::choose(global.json, global.quiet)));
     let context = Context {
         lab: settings.lab,
@@ -182,6 +183,7 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Sbom { app } => render::outcome("sbom", &verb::sbom::run(context, app.as_ref())?, json),
         Verb::Store { action } => store::dispatch(context, action, yes, json).await?,
         Verb::Serve(arguments) => serve::dispatch(context, arguments, json).await?,
+        Verb::Bundle { action } => bundle::dispatch(context, action, json).await?,
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
             render::outcome("plan", &planned, json);

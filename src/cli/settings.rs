@@ -63,13 +63,18 @@ pub(super) enum SettingsError {
 }
 
 impl Settings {
-    /// Settles everything that the verbs need to know.
-    pub(super) fn resolve(global: &Global) -> Result<Self, SettingsError> {
+    /// Settles everything that the verbs need to know. Where no lab is needed and none is found, the working folder
+    /// stands for it.
+    pub(super) fn resolve(global: &Global, needs_no_lab: bool) -> Result<Self, SettingsError> {
         let here = std::env::current_dir()?;
         let lab = match &global.lab {
             Some(folder) if folder.join("lock/ztlab.toml").is_file() => folder.clone(),
             Some(folder) => return Err(SettingsError::NoLab(folder.clone())),
-            None => nearest_lab(&here).ok_or_else(|| SettingsError::NoLab(here.clone()))?,
+            None => match nearest_lab(&here) {
+                Some(folder) => folder,
+                None if needs_no_lab => here,
+                None => return Err(SettingsError::NoLab(here)),
+            },
         };
         let lab = std::path::absolute(lab)?;
         let folders = directories::ProjectDirs::from("", "", "ztlab");

@@ -9,7 +9,7 @@
 //!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
 //! source     upstream's names → addresses, mirrors applied
 //! from       --from: what may have the bytes already; those on this machine are asked first, in turn
-//!   └─ local, saved, docker   a folder, a tar of images, Docker
+//!   └─ local, saved, bundled, docker   a folder, a tar of images, a bundle, Docker
 //! token, credentials   what a registry wants to see, and where it is kept
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! published  when a file was last changed, as its server says
@@ -21,6 +21,7 @@
 
 mod attempt;
 mod blob;
+mod bundled;
 mod client;
 mod credentials;
 mod docker;

@@ -17,9 +17,12 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use crate::{base::Digest, plan::PlannedBlob, store::StoreError};
+use crate::{base::Digest, bundle::is_bundle, plan::PlannedBlob, store::StoreError};
 
-use super::from::{Offer, Place};
+use super::{
+    bundled,
+    from::{Offer, Place},
+};
 
 /// Where a tar says that it is one, and how (POSIX.1-1988 ustar; GNU tar writes the same five letters).
 const MAGIC: (u64, &[u8; 5]) = (257, b"ustar");
@@ -32,6 +35,9 @@ pub(super) fn take_file(
     place: &Place<'_>,
     missing: Vec<PlannedBlob>,
 ) -> Result<Vec<PlannedBlob>, StoreError> {
+    if is_bundle(path) == Some(true) {
+        return bundled::take(path, place, missing);
+    }
     let opened = fs_err::File::open(path).and_then(|mut file| {
         let mut head = [0; 2];
         let count = file.read(&mut head)?;

@@ -2,6 +2,7 @@
 //! that can be serialized, and prints nothing.
 
 pub mod build;
+pub mod bundle;
 pub mod dev;
 pub mod estimate;
 pub mod fetch;

@@ -1,5 +1,6 @@
 //! The command line as types. Help texts are imperative and end without a full stop.
 
+mod bundle;
 #[cfg(test)]
 mod documented;
 mod lock;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use bundle::BundleAction;
 pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments};
 pub(super) use serve::ServeArguments;
 pub(super) use store::StoreAction;
@@ -113,6 +115,11 @@ pub(super) enum Verb {
     },
     /// Hand the lab to a room over HTTP, read-only, until Ctrl-C
     Serve(ServeArguments),
+    /// Carry the lab to other machines as one file
+    Bundle {
+        #[command(subcommand)]
+        action: BundleAction,
+    },
     /// Show what `install` would load and apply
     Plan(TargetArguments),
     /// Bring the lab's images into a node's runtime and read them back; asks no cluster
@@ -160,6 +167,11 @@ impl Verb {
             Self::Lock(arguments) => arguments.reads_only(),
             _ => false,
         }
+    }
+
+    /// Whether the verb works where there is no lab yet.
+    pub(super) fn needs_no_lab(&self) -> bool {
+        matches!(self, Self::Bundle { action } if !matches!(action, BundleAction::Create(_)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each verb's outcome looks like to a person.
 
 mod build;
+mod bundle;
 mod diff;
 mod install;
 mod lock;

@@ -52,7 +52,15 @@ impl LabState {
 /// # Errors
 /// When the note cannot be written.
 pub fn note(context: &Context, store: &Store, lock: &Lock) -> miette::Result<()> {
-    Ok(store.note_lab(&lab_of(&real(&context.lock_path()), lock))?)
+    note_at(&context.lock_path(), store, lock)
+}
+
+/// As [`note`], for a lock that lies elsewhere.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn note_at(path: &Path, store: &Store, lock: &Lock) -> miette::Result<()> {
+    Ok(store.note_lab(&lab_of(&real(path), lock))?)
 }
 
 /// Every known lab as it stands, this context's included, whether it has ever fetched or not.

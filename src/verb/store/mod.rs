@@ -19,7 +19,7 @@ use super::{Context, fetch};
 
 pub use check::{Damaged, VerifyOutcome, repair, verify};
 pub use collect::{Collection, Told, UnknownLab, collect, look_for_garbage};
-pub use known::{LabState, Standing, note};
+pub use known::{LabState, Standing, note, note_at};
 pub use usage::{KindUsage, LabUsage, Usage, du};
 
 /// What `store ls` shows.
