@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import unittest
@@ -40,6 +41,33 @@ class WholeWay(unittest.TestCase):
         run = lab.target("verify", *names)
         self.assertIn(run.code, (0, 40), run.words())
         return {verdict["name"]: verdict for verdict in run.outcome()["verdicts"]}
+
+    def test_0_the_lab_comes_through_a_bundle_to_a_machine_that_has_nothing(self):
+        """From here on, folder and store are those that the stick brought, and the program too made them."""
+        work = self.settings.work
+        stick, bare = work / "stick", work / "bare"
+        for folder in (stick, bare):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        before = self.lab.lock_text()
+        created = self.succeed(self.lab.run("bundle", "create", "-o", str(stick / "lab.tar"), "--split", "256MiB"))
+        made = created.outcome()
+        self.assertGreater(len(made["files"]), 1, made)
+        program = f"ztlab-{made['programs'][0]}"
+        subprocess.run(["tar", "-C", bare, "--occurrence=1", "-xf", stick / "lab.tar.001", program], check=True)
+        command = [*self.settings.wrap, str(bare / program), "--json", "--store", str(bare / "store")]
+        command += ["bundle", "import", str(stick), "--into", str(bare / "lab"), "--expect", made["bundle_id"]]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=bare, timeout=900, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout[-2000:])
+        imported = json.loads(done.stdout.splitlines()[-1])["outcome"]
+        self.assertEqual(imported["taken_blobs"], imported["blobs"])
+        say(f"a bundle of {made['bytes'] / 1e6:.0f} MB in {len(made['files'])} parts: made in {created.seconds:.1f} s")
+        self.assertEqual((bare / "lab/lock/ztlab.lock").read_text(), before)
+        for part in ("store", "lab"):
+            shutil.rmtree(work / part)
+            shutil.move(bare / part, work / part)
+        self.succeed(self.lab.run("fetch", "--locked", "--offline"))
+        shutil.rmtree(stick)
 
     def test_1_install_offline(self):
         run = self.succeed(self.lab.target("install", "--offline"))
