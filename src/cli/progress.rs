@@ -76,6 +76,7 @@ struct State {
     entries: Option<ProgressBar>,
     /// The steps that are under way, by name: several may be.
     steps: BTreeMap<String, ProgressBar>,
+    room: Option<ProgressBar>,
     waiting: String,
 }
 
@@ -339,7 +340,7 @@ impl Progress {
 
     fn room_changed(&self, state: &mut State, text: &str) {
         if self.style == Style::Bars {
-            let bar = state.step.get_or_insert_with(|| {
+            let bar = state.room.get_or_insert_with(|| {
                 let bar = self.bars.add(ProgressBar::new_spinner());
                 bar.set_style(bar_style("{spinner} {wide_msg}"));
                 bar.enable_steady_tick(Duration::from_millis(120));
