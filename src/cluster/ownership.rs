@@ -50,6 +50,10 @@ const SHOWN: usize = 3;
 /// Kinds that come and go by themselves.
 const PASSING: [&str; 5] = ["Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"];
 
+/// What Kubernetes and Istio put into every namespace, by kind and name. The account has no field that anybody manages.
+const EVERYWHERE: [(&str, &str); 3] =
+    [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert")];
+
 /// What was deleted, and what stays and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removal {
@@ -73,8 +77,10 @@ pub fn is_ours(metadata: &ObjectMeta) -> bool {
 
 /// Whether a person, or a program that ztlab does not know, put an object there.
 pub fn is_foreign(kind: &str, metadata: &ObjectMeta) -> bool {
+    let name = metadata.name.as_deref().unwrap_or_default();
     !is_ours(metadata)
         && !PASSING.contains(&kind)
+        && !EVERYWHERE.contains(&(kind, name))
         && metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
         && !written_only_by(metadata, &MACHINERY)
 }
@@ -295,6 +301,14 @@ mod tests {
         assert!(!is_ours(&object(label(), &[("kube-controller-manager", "Update")], json!([]))));
         // Somebody applied it with ztlab's name and another label, or none.
         assert!(!is_ours(&object(json!({}), &[("ztlab", "Apply")], json!([]))));
+    }
+
+    #[test]
+    fn what_is_in_every_namespace_keeps_none() {
+        let account: ObjectMeta = from_value(json!({"name": "default"})).unwrap();
+        assert!(!is_foreign("ServiceAccount", &account));
+        let other: ObjectMeta = from_value(json!({"name": "deployer"})).unwrap();
+        assert!(is_foreign("ServiceAccount", &other));
     }
 
     #[test]
