@@ -375,7 +375,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain(
         "usage::from",
         2,
-        "--from takes a folder, a tar of images, the address of another store, `docker` or `minikube`, and there is nothing of the name that was given.",
+        "--from takes a folder, a tar of images, the address of another store, `docker`, `minikube` or `upstream`, and there is nothing of the name that was given.",
     ),
     explain("usage::io", 2, "The working folder cannot be read."),
     explain("usage::known_lab", 2, "The store knows no such lab. `ztlab store du` lists those it knows."),
