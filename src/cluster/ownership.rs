@@ -27,7 +27,7 @@ const PARALLEL: usize = 8;
 
 /// Who writes objects in a lab's namespaces without being a person: Kubernetes' own programs, tigera's operator and
 /// Calico's, Istio's, and ztlab.
-const MACHINERY: [&str; 14] = [
+const MACHINERY: [&str; 18] = [
     FIELD_MANAGER,
     "kube-apiserver",
     "kube-controller-manager",
@@ -36,7 +36,11 @@ const MACHINERY: [&str; 14] = [
     "cloud-controller-manager",
     "operator",
     "kube-controllers",
+    "calico",
+    "calico-ipam",
     "calico-node",
+    "calico-typha",
+    "felix",
     "istio-operator",
     "istioctl",
     "pilot-discovery",
