@@ -11,3 +11,5 @@ mod hostile;
 mod lab;
 #[path = "serve/registry.rs"]
 mod registry;
+#[path = "serve/roster.rs"]
+mod roster;

@@ -19,7 +19,7 @@ import unittest
 import urllib.request
 
 import browser
-from product import Lab, say
+from product import Lab, Run, say
 from settings import Settings
 
 CONTAINERD_PATIENCE = 30
@@ -42,9 +42,27 @@ def run(*command, **options):
 
 
 @contextlib.contextmanager
-def serving(lab, *arguments):
+def two_machines():
+    """Two network namespaces with one cable between them; the commands that run something in the one or the other."""
+    names = [f"zt-lan-{os.getpid()}-{side}" for side in "ab"]
+    try:
+        for name in names:
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1])
+        for number, name in enumerate(names, 1):
+            run("ip", "-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+        yield [["nsenter", f"--net=/run/netns/{name}", "--"] for name in names]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def serving(lab, *arguments, wrap=()):
     """The address of a server for as long as the block lasts, and then its last word."""
-    command = lab.command("serve", *arguments, online=True)
+    command = [*wrap, *lab.command("serve", *arguments, online=True)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ended = {}
     try:
@@ -122,7 +140,8 @@ class Serve(unittest.TestCase):
         for number, registry in enumerate(("docker.io", "registry.k8s.io")):
             reference, _, _, config = self.image(registry)
             layout = self.work / f"skopeo-{number}"
-            run("skopeo", "copy", "--override-arch=amd64", "--override-os=linux", "--src-tls-verify=false",
+            # Debian keeps the policy about signatures in a package of its own, which is not installed here.
+            run("skopeo", "--insecure-policy", "copy", "--override-arch=amd64", "--override-os=linux", "--src-tls-verify=false",
                 f"docker://{self.address}/{reference}", f"dir:{layout}")
             self.assertEqual(json.loads((layout / "manifest.json").read_text())["config"]["digest"], config)
 
@@ -173,6 +192,35 @@ class Serve(unittest.TestCase):
             urllib.request.urlopen(f"http://{address}/lab.json").read()
         self.assertEqual(ended["code"], 0)
         self.assertEqual(ended["events"][-1]["verb"], "serve")
+
+    def test_8_a_laptop_in_the_same_network_finds_it(self):
+        if os.geteuid() or shutil.which("ip") is None:
+            self.skipTest("network namespaces want root and iproute2")
+        name = self.image("registry.k8s.io")[0]
+        key = re.search(rf'\n\[(image\.[^\]]+)\]\nwant = "{re.escape(name)}"', self.lock)[1]
+        with two_machines() as (teacher, student), \
+                serving(self.lab, "--bind", "10.77.0.1", "--port", "0", wrap=teacher) as (address, _):
+            def fetch(lab, *arguments):
+                command = [*student, *lab.command("fetch", "--from", "lan", "--only", key, *arguments, online=True, store=self.work / "lan")]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+                return Run(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr, 0)
+            # It asks for a second whether its name is free before it announces itself (RFC 6762, section 8.1).
+            time.sleep(2)
+            found = fetch(self.lab)
+            self.assertEqual(found.code, 0, found.words())
+            notes = " ".join(event["text"] for event in found.events if event["event"] == "note")
+            self.assertIn(f"at http://{address}/", notes)
+            # The same network, and another lab.
+            other = Lab(self.lab.settings, "other-lab")
+            shutil.rmtree(other.folder, ignore_errors=True)
+            shutil.copytree(self.lab.folder / "lock", other.folder / "lock")
+            for file in ("ztlab.lock", "ztlab.toml"):
+                text = (other.folder / "lock" / file).read_text()
+                (other.folder / "lock" / file).write_text(re.sub(r'^name = ".*"$', 'name = "another"', text, flags=re.M))
+            refused = fetch(other)
+            self.assertEqual((refused.code, refused.error()["code"]), (20, "fetch::lan"), refused.words())
+            self.assertIn(address, refused.words())
+            self.assertEqual(fetch(self.lab, "--offline").error()["code"], "fetch::offline")
 
 
 def look(address, picture, test):

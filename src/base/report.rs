@@ -131,6 +131,13 @@ pub enum Event {
         /// Bytes a second, of late.
         rate: u64,
     },
+    /// A seat told a server's roster what it did.
+    SeatReported {
+        /// The name that was chosen.
+        seat: String,
+        /// What, for people.
+        said: String,
+    },
     /// A fact worth a line.
     Note {
         /// The line.

@@ -132,6 +132,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "Some bytes of the lab are not in the store. `ztlab fetch` resumes where it stopped.",
     ),
     explain("fetch::interrupted", 20, "The connection broke in the middle, again and again."),
+    explain(
+        "fetch::lan",
+        20,
+        "No server of this lab was found in the network, or the system lets nobody look. `--from http://ADDRESS:8642/` names it.",
+    ),
     explain("fetch::offline", 20, "--offline forbids sockets to the outside, and something is not in the store."),
     explain(
         "fetch::plain_http",
@@ -335,10 +340,16 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("resolve::wheel", 20, "The package index has no wheel of this version for the platform."),
     explain("resolve::yanked", 20, "The authors of a Python package withdrew the file that the lab asks for."),
     explain(
+        "serve::announce",
+        2,
+        "The system lets nobody announce a server by multicast DNS. The server works by its address.",
+    ),
+    explain(
         "serve::listen",
         2,
         "The server cannot listen: the port is taken, or the address is none of this machine's.",
     ),
+    explain("serve::roster", 2, "The roster cannot be written where --roster says."),
     explain("serve::signature", 2, "The lock's signature is there and cannot be read."),
     explain("serve::socket", 70, "The system does not say on which address the server listens."),
     explain(
@@ -393,6 +404,12 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY holds something that is no address of an HTTP proxy.",
     ),
     explain("usage::revision", 2, "A word names neither a revision of the lab's repository nor a lock file."),
+    explain("usage::roster", 2, "--seat and --roster belong together: whose report, and to whom."),
+    explain(
+        "usage::seat",
+        2,
+        "A seat's name is up to 32 letters, digits, spaces, `-`, `_` and `.`, and begins with a letter or a digit.",
+    ),
     explain("usage::split", 2, "--split makes parts that are too short or too many."),
     explain("usage::step", 2, "An install has no step of this name."),
     explain("usage::store", 2, "There is no place for the store."),

@@ -10,6 +10,7 @@ mod outcome;
 mod pace;
 mod progress;
 mod render;
+mod seat;
 mod serve;
 mod settings;
 mod store;
@@ -29,7 +30,7 @@ use self::{
     settings::Settings,
 };
 use crate::{
-    fetch::{RetryPolicy, Source},
+    fetch::{RetryPolicy, seat::Did},
     node::NodeAddress,
     step::{Options, Target},
     verb::{self, Context},
@@ -161,9 +162,10 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Lock(arguments) => lock::dispatch(context, arguments, json).await?,
         Verb::Fetch(arguments) => {
             let home = verb::install::minikube_home(context);
+            let whole = arguments.only.is_empty();
             let request = verb::fetch::Request {
                 locked: arguments.locked,
-                from: arguments.from.iter().map(|text| Source::parse(text, &home)).collect::<Result<_, _>>()?,
+                from: verb::sources::of(context, &arguments.from, &home).await?,
                 max_rate: arguments.max_rate,
                 only: arguments.only,
                 jobs: Some(arguments.jobs),
@@ -177,7 +179,9 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
                 );
                 return Ok(());
             }
-            render::outcome("fetch", &verb::fetch::run(context, &request, Some(builder(context))).await?, json);
+            let run = verb::fetch::run(context, &request, Some(builder(context)));
+            let did = |fetched: &verb::fetch::Outcome| whole.then_some(Did::Fetched { bytes: fetched.bytes });
+            render::outcome("fetch", &seat::telling(context, &arguments.seat, run, did).await?, json);
         }
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
         Verb::Sbom { app } => render::outcome("sbom", &verb::sbom::run(context, app.as_ref())?, json),
@@ -206,7 +210,10 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
                 let dry_run = verb::install::dry_run(context, target, options).await?;
                 render::outcome("install", &dry_run, json);
             } else {
-                let report = verb::install::run(context, target, options, arguments.record.as_deref()).await?;
+                let whole = arguments.from.is_none() && arguments.until.is_none();
+                let run = verb::install::run(context, target, options, arguments.record.as_deref());
+                let did = |report: &crate::step::Report| whole.then_some(Did::Installed { seconds: report.seconds });
+                let report = seat::telling(context, &arguments.seat, run, did).await?;
                 render::outcome("install", &report, json);
             }
         }
@@ -219,7 +226,9 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         }
         Verb::Verify(arguments) => {
             let target = choose(&arguments.target, None)?;
-            let proof = verb::verify::run(context, target, options(context, None)?, &arguments.probe).await?;
+            let run = verb::verify::run(context, target, options(context, None)?, &arguments.probe);
+            let did = |proof: &verb::verify::Proof| arguments.probe.is_empty().then(|| verb::seat::verified(proof));
+            let proof = seat::telling(context, &arguments.seat, run, did).await?;
             render::outcome("verify", &outcome::Taught { proof: &proof, teach: arguments.teach }, json);
             proof.verdict()?;
         }

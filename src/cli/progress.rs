@@ -219,6 +219,7 @@ impl Progress {
             Event::RoomChanged { machines, transfers, bytes, rate } => {
                 self.room_changed(state, &outcome::room(*machines, *transfers, *bytes, *rate));
             }
+            Event::SeatReported { seat, said } => self.line(&format!("{} {said}", seat.bold())),
             Event::Note { text } => self.line(text),
             Event::Warning { text } => self.line(&format!("{} {text}", "warning:".yellow().bold())),
         }

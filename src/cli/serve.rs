@@ -7,9 +7,9 @@ use crate::{
 };
 
 pub(super) async fn dispatch(context: &Context, arguments: ServeArguments, json: bool) -> miette::Result<()> {
-    let ServeArguments { bind, port, connections, per_address } = arguments;
+    let ServeArguments { bind, port, announce, roster, connections, per_address } = arguments;
     let limits = Limits { connections: connections.max(1), per_address: per_address.max(1), ..Limits::default() };
-    let request = serve::Request { bind, port, limits };
+    let request = serve::Request { bind, port, limits, announce, roster };
     let outcome = tokio::select! {
         outcome = serve::run(context, &request, interrupted()) => outcome?,
         // Who asks twice does not want to wait for what is under way.

@@ -6,8 +6,10 @@ use std::{
 };
 
 use serde::Deserialize;
+use url::Url;
 
 use super::args::Global;
+use crate::fetch::seat::SeatName;
 
 /// What the user can keep in `config.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +21,17 @@ struct UserConfig {
     /// As `--ca-file FILE`; relative names are relative to the file itself.
     #[serde(default)]
     ca_files: Vec<PathBuf>,
+    /// As `--seat NAME --roster URL`.
+    #[serde(default)]
+    roster: Roster,
+}
+
+/// A seat that the user keeps.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Roster {
+    pub(super) seat: Option<SeatName>,
+    pub(super) server: Option<Url>,
 }
 
 /// Settings of one run.
@@ -51,7 +64,9 @@ pub(super) enum SettingsError {
     #[error("cannot read {}", .path.display())]
     #[diagnostic(
         code("usage::config"),
-        help("correct the file; it may hold ca_files = [\"FILE\"] and a [mirror] table of \"FROM\" = \"TO\" lines")
+        help(
+            "correct the file; it may hold ca_files = [\"FILE\"], a [mirror] table of \"FROM\" = \"TO\" lines, and a [roster] table with seat and server"
+        )
     )]
     Config { path: PathBuf, source: toml::de::Error },
     #[error("{0}")]
@@ -101,6 +116,14 @@ impl Settings {
             ca_files.extend(config.ca_files.iter().map(|file| folders.config_dir().join(file)));
         }
         Ok(Self { lab, store, journals, mirrors, ca_files })
+    }
+}
+
+/// The seat of the user's configuration.
+pub(super) fn roster() -> Result<Roster, SettingsError> {
+    match directories::ProjectDirs::from("", "", "ztlab") {
+        Some(folders) => Ok(user_config(&folders.config_dir().join("config.toml"))?.roster),
+        None => Ok(Roster::default()),
     }
 }
 

@@ -12,6 +12,8 @@
 //!   └─ local, saved, bundled, docker   a folder, a tar of images, a bundle, Docker
 //! token, credentials   what a registry wants to see, and where it is kept
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
+//! lan        a server of the same lab in the same network, by multicast DNS
+//! seat       what a laptop tells the teacher's roster, when its user wants that
 //! published  when a file was last changed, as its server says
 //! ```
 //!
@@ -28,6 +30,7 @@ mod docker;
 mod error;
 mod from;
 mod http;
+pub mod lan;
 mod lanes;
 mod local;
 mod members;
@@ -36,6 +39,7 @@ mod published;
 mod retry;
 mod saved;
 mod schedule;
+pub mod seat;
 mod source;
 mod throttle;
 mod token;

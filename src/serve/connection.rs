@@ -12,9 +12,11 @@ use super::{
     pace::Pace,
     request::{self, MAX_HEAD, Method, Refused, Request},
     response::{Body, Response, http_date},
-    route::Service,
+    route::{ROSTER, Service},
 };
 
+/// Longest report; the longest that ztlab sends, with all its probes failed, has 600 bytes.
+const MAX_BODY: usize = 8 * 1024;
 /// First size of the buffer for heads; few are longer.
 const HEAD: usize = 1024;
 /// How long, and for how many bytes, a client that was refused is listened to, so that it can read why before the
@@ -62,14 +64,13 @@ impl Connection<'_> {
                 Head::Closed => return Ok(()),
                 Head::Refused(refused) => return self.refuse(&refused).await,
             };
-            if request.body > 0 {
-                // Nobody sends one with a GET; where it ends is not worth finding out.
-                let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, why: "no body is taken here" };
-                return self.refuse(&refused).await;
-            }
+            let body = match self.body(&request, &limits).await? {
+                Ok(body) => body,
+                Err(refused) => return self.refuse(&refused).await,
+            };
             self.guest.set_waits(false);
             let close = request.close || closing.is_cancelled();
-            let response = self.service.answer(&request, self.stream.local_addr()?).await;
+            let response = self.service.answer(&request, &body, self.guest.address(), self.stream.local_addr()?).await;
             self.send(response, request.method == Method::Head, close, &limits).await?;
             self.guest.set_waits(true);
             if close {
@@ -120,6 +121,31 @@ impl Connection<'_> {
                     return Ok(Head::Refused(Refused { status: StatusCode::REQUEST_TIMEOUT, why }));
                 }
             }
+        }
+    }
+
+    /// The body of a report. Nobody else sends one; where it would end is not worth finding out.
+    async fn body(&mut self, request: &Request, limits: &Limits) -> io::Result<Result<Vec<u8>, Refused>> {
+        if request.body == 0 {
+            return Ok(Ok(Vec::new()));
+        }
+        let length = usize::try_from(request.body).ok().filter(|length| *length <= MAX_BODY);
+        let Some(length) = length.filter(|_| request.method == Method::Post && request.path == ROSTER) else {
+            return Ok(Err(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, why: "no such body is taken here" }));
+        };
+        if request.expects_continue && self.buffer.is_empty() {
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let mut body = std::mem::take(&mut self.buffer);
+        if body.len() > length {
+            self.buffer = body.split_off(length);
+        }
+        let rest = length - body.len();
+        let mut limited = (&mut *self.stream).take(rest as u64);
+        match timeout(limits.head, limited.read_to_end(&mut body)).await {
+            Ok(read) if read.as_ref().is_ok_and(|read| *read == rest) => Ok(Ok(body)),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(_) => Ok(Err(Refused { status: StatusCode::REQUEST_TIMEOUT, why: "the body took too long" })),
         }
     }
 

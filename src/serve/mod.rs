@@ -30,6 +30,7 @@
 //! the newcomer gets that of whoever has most or moves least ([`admission`]).
 
 mod admission;
+mod announce;
 mod catalog;
 mod connection;
 mod file;
@@ -41,11 +42,14 @@ mod registry;
 mod request;
 mod response;
 mod room;
+mod roster;
 mod route;
 mod server;
 
 pub use admission::Limits;
+pub use announce::{AnnounceError, Announcement};
 pub use catalog::{ArtifactDocument, Catalog, CatalogError, LabDocument};
 pub use reach::{Reach, reach};
 pub use room::RoomDocument;
+pub use roster::{SeatDocument, csv_of};
 pub use server::{ListenError, Server};

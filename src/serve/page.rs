@@ -14,6 +14,7 @@ use super::{
     catalog::{Catalog, LabDocument},
     response::Response,
     room::RoomDocument,
+    roster::SeatDocument,
 };
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -23,7 +24,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// What a browser may do with the page: show it, with this style and this script, and ask this server.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
         source_of(STYLE),
         source_of(SCRIPT)
@@ -36,7 +37,7 @@ fn source_of(text: &str) -> String {
 }
 
 /// The whole page. `local` is the address that the browser has reached: the one to type elsewhere in the room.
-pub(super) fn whole(catalog: &Catalog, now: &RoomDocument, local: SocketAddr) -> Response {
+pub(super) fn whole(catalog: &Catalog, now: &RoomDocument, seats: &[SeatDocument], local: SocketAddr) -> Response {
     let lab = &catalog.lab;
     let address = format!("http://{local}");
     answer(html! {
@@ -59,12 +60,17 @@ pub(super) fn whole(catalog: &Catalog, now: &RoomDocument, local: SocketAddr) ->
                     (command("ztlab install --offline"))
                     (command("ztlab verify"))
                     p.note {
+                        "Who wants to be on the roster below adds a name of a seat: "
+                        code { "ztlab verify --seat A3 --roster " (address) "/" }
+                        ", and the same for " code { "fetch" } " and " code { "install" } ". Everybody here sees it."
+                    }
+                    p.note {
                         "Nobody has to be trusted for the bytes: the lock in your folder has the SHA-256 of every one, and "
                         code { "ztlab" } " keeps nothing else. Compare the lab id with that of your teacher."
                     }
                     (what_is_served(lab))
                     h2 { "The room" }
-                    section #room aria-label="The room" { (room_part(now)) }
+                    section #room aria-label="The room" { (room_part(now, seats)) }
                     (elsewhere(catalog, local))
                 }
                 script { (PreEscaped(SCRIPT)) }
@@ -74,8 +80,8 @@ pub(super) fn whole(catalog: &Catalog, now: &RoomDocument, local: SocketAddr) ->
 }
 
 /// The part of the page that changes.
-pub(super) fn room(now: &RoomDocument) -> Response {
-    answer(room_part(now))
+pub(super) fn room(now: &RoomDocument, seats: &[SeatDocument]) -> Response {
+    answer(room_part(now, seats))
 }
 
 fn answer(markup: Markup) -> Response {
@@ -121,7 +127,7 @@ fn what_is_served(lab: &LabDocument) -> Markup {
     }
 }
 
-fn room_part(now: &RoomDocument) -> Markup {
+fn room_part(now: &RoomDocument, seats: &[SeatDocument]) -> Markup {
     html! {
         p {
             strong { (now.machines) } @if now.machines == 1 { " machine" } @else { " machines" } " took blobs, "
@@ -129,6 +135,41 @@ fn room_part(now: &RoomDocument) -> Markup {
             @if now.transfers == 0 { "nothing is on its way now." }
             @else { strong { (now.transfers) } " on their way now, at " strong { (human_bytes(now.rate)) "/s" } "." }
         }
+        @if !seats.is_empty() { (roster_part(seats)) }
+    }
+}
+
+/// Everybody who chose to be on the roster.
+fn roster_part(seats: &[SeatDocument]) -> Markup {
+    let done = |yes: bool| html! { td { @if yes { span.good { "✔" } span.hidden { " yes" } } @else { span.hidden { "no" } } } };
+    html! {
+        div.wide tabindex="0" role="region" aria-label="Roster" {
+            table {
+                thead { tr { @for head in ["Seat", "Fetched", "Installed", "Probes"] { th scope="col" { (head) } } } }
+                tbody {
+                    @for seat in seats {
+                        tr {
+                            th scope="row" {
+                                bdi { (seat.seat) }
+                                @if seat.machines > 1 { " " span.bad { "(" (seat.machines) " machines)" } }
+                                @if seat.other_lab { " " span.bad { "(another lab)" } }
+                            }
+                            (done(seat.fetched)) (done(seat.installed))
+                            td { (probes(seat)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn probes(seat: &SeatDocument) -> Markup {
+    let all = seat.passed.len() + seat.failed.len();
+    html! {
+        @if let Some(code) = &seat.stopped { span.bad { "stopped: " (code) } }
+        @else if all > 0 && seat.failed.is_empty() { span.good { (all) " of " (all) } }
+        @else if all > 0 { span.bad { (seat.passed.len()) " of " (all) ", not " (seat.failed.join(", ")) } }
     }
 }
 

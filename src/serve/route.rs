@@ -1,6 +1,10 @@
 //! From a request to its answer.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::StatusCode;
 use tokio::sync::Mutex;
@@ -18,12 +22,17 @@ use super::{
     request::{Method, Request},
     response::{Body, JSON, Response, TEXT},
     room::Room,
+    roster::{Refusal, Roster},
 };
+
+/// Where seats report.
+pub(super) const ROSTER: &str = "/roster";
 
 /// What every connection works with.
 pub(super) struct Service {
     pub(super) catalog: Catalog,
     pub(super) room: Room,
+    pub(super) roster: Roster,
     pub(super) admission: Arc<Admission>,
     pub(super) reporter: Arc<dyn Reporter>,
     /// One blob is hashed at a time; who waits for it finds it hashed. Holds those that were told to be damaged.
@@ -32,13 +41,15 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(catalog: Catalog, admission: Arc<Admission>, reporter: Arc<dyn Reporter>) -> Self {
-        Self { catalog, room: Room::default(), admission, reporter, touched: Mutex::default() }
+        let roster = Roster::new(catalog.lab.lab_id);
+        Self { catalog, room: Room::default(), roster, admission, reporter, touched: Mutex::default() }
     }
 
-    /// Answers a request. `local` is where the client has reached this server.
-    pub(super) async fn answer(&self, request: &Request, local: SocketAddr) -> Response {
+    /// Answers a request with its body. `client` is who asks, `local` where it has reached this server.
+    pub(super) async fn answer(&self, request: &Request, body: &[u8], client: IpAddr, local: SocketAddr) -> Response {
         match request.method {
             Method::Get | Method::Head => self.read(request, local).await,
+            Method::Post if request.path == ROSTER => self.note(request, body, client),
             Method::Post | Method::Other => {
                 Response::text(StatusCode::METHOD_NOT_ALLOWED, "this server is read-only").with("Allow", "GET, HEAD")
             }
@@ -48,8 +59,8 @@ impl Service {
     async fn read(&self, request: &Request, local: SocketAddr) -> Response {
         let catalog = &self.catalog;
         match request.path.as_str() {
-            "/" => page::whole(catalog, &self.room.document(), local),
-            "/room" => page::room(&self.room.document()),
+            "/" => page::whole(catalog, &self.room.document(), &self.roster.documents(), local),
+            "/room" => page::room(&self.room.document(), &self.roster.documents()),
             "/room.json" => document(&self.room.document()),
             "/lab.json" => document(&catalog.lab),
             "/ztlab.lock" => {
@@ -74,6 +85,25 @@ impl Service {
                     None => Response::text(StatusCode::NOT_FOUND, "there is nothing here; / says what is served"),
                 }
             }
+        }
+    }
+
+    /// Takes a report for the roster.
+    fn note(&self, request: &Request, body: &[u8], client: IpAddr) -> Response {
+        if !self.roster.may_report(client) {
+            return Response::text(StatusCode::TOO_MANY_REQUESTS, "too many reports").with("Retry-After", "2");
+        }
+        // A page of another site cannot send this type without asking first, and nobody answers that question.
+        if request.content_type.as_deref() != Some(JSON) {
+            return Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a report is application/json");
+        }
+        match self.roster.take(client, body) {
+            Ok((seat, said)) => {
+                self.reporter.report(Event::SeatReported { seat, said });
+                Response::text(StatusCode::OK, "noted")
+            }
+            Err(Refusal::Nonsense(why)) => Response::text(StatusCode::UNPROCESSABLE_ENTITY, why),
+            Err(Refusal::Full) => Response::text(StatusCode::INSUFFICIENT_STORAGE, "the roster is full"),
         }
     }
 

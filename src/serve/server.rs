@@ -17,6 +17,7 @@ use super::{
     catalog::Catalog,
     connection,
     room::RoomDocument,
+    roster::SeatDocument,
     route::Service,
 };
 
@@ -73,10 +74,10 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// A view of what happens, for as long as anybody wants to look.
-    pub fn watch(&self) -> impl Fn() -> RoomDocument + Send + Sync + use<> {
+    /// A view of what happens, for as long as anybody wants to look: the room in numbers, and its roster.
+    pub fn watch(&self) -> impl Fn() -> (RoomDocument, Vec<SeatDocument>) + Send + Sync + use<> {
         let service = Arc::clone(&self.service);
-        move || service.room.document()
+        move || (service.room.document(), service.roster.documents())
     }
 
     /// Serves until `end`. Then takes nobody new, lets what is under way come to its end for a few seconds, and returns.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,9 +11,9 @@ use serde::Serialize;
 
 use super::{Context, install};
 use crate::{
-    base::{Digest, Event},
+    base::{Digest, Event, file},
     fetch::blocking,
-    serve::{Catalog, Limits, Reach, RoomDocument, Server, reach},
+    serve::{Announcement, Catalog, Limits, Reach, RoomDocument, SeatDocument, Server, csv_of, reach},
 };
 
 /// How often the room is looked at.
@@ -27,6 +28,10 @@ pub struct Request {
     pub port: u16,
     /// What clients may take.
     pub limits: Limits,
+    /// Announce the server in the network, even if only this machine reaches it.
+    pub announce: bool,
+    /// Where the roster goes at the end.
+    pub roster: Option<PathBuf>,
 }
 
 /// What was served.
@@ -38,6 +43,8 @@ pub struct Outcome {
     pub machines: usize,
     /// Bytes of blobs that left.
     pub bytes: u64,
+    /// The roster, as it was at the end.
+    pub seats: Vec<SeatDocument>,
     /// For how long.
     pub seconds: f64,
 }
@@ -60,7 +67,10 @@ pub async fn run(context: &Context, request: &Request, end: impl Future<Output =
         addresses: addresses.iter().map(|(_, address)| format!("http://{address}/")).collect(),
         beyond_this_machine,
     });
-    let (room, began) = (server.watch(), Instant::now());
+    let bound = server.address().map_err(SocketError)?;
+    // Taken back when it is dropped, at the end of this function.
+    let _announcement = announced(context, request.announce || beyond_this_machine, bound, &lab.lab_id);
+    let (watch, began) = (server.watch(), Instant::now());
     let served = server.run(end);
     tokio::pin!(served);
     let mut told = RoomDocument::default();
@@ -68,11 +78,44 @@ pub async fn run(context: &Context, request: &Request, end: impl Future<Output =
     loop {
         tokio::select! {
             () = &mut served => break,
-            _ = look.tick() => tell(context, &mut told, room()),
+            _ = look.tick() => tell(context, &mut told, watch().0),
         }
     }
-    let RoomDocument { machines, bytes, .. } = room();
-    Ok(Outcome { lab_id: lab.lab_id, machines, bytes, seconds: began.elapsed().as_secs_f64() })
+    let (RoomDocument { machines, bytes, .. }, seats) = watch();
+    if let Some(path) = &request.roster {
+        write_roster(path, &seats)?;
+    }
+    Ok(Outcome { lab_id: lab.lab_id, machines, bytes, seats, seconds: began.elapsed().as_secs_f64() })
+}
+
+/// The announcement, where one is wanted and can be had: without it everything works by address.
+fn announced(context: &Context, wanted: bool, bound: SocketAddr, lab_id: &Digest) -> Option<Announcement> {
+    if !wanted {
+        return None;
+    }
+    match Announcement::new(bound, lab_id) {
+        Ok(announcement) => {
+            let text = "announced in the network: `ztlab fetch --from lan` finds it".to_owned();
+            context.reporter.report(Event::Note { text });
+            Some(announcement)
+        }
+        Err(error) => {
+            let text = format!("{}: `ztlab fetch --from lan` will not find it, its address works", chain(&error));
+            context.reporter.report(Event::Warning { text });
+            None
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text} ({cause})"))
+}
+
+fn write_roster(path: &Path, seats: &[SeatDocument]) -> miette::Result<()> {
+    let text = csv_of(seats).map_err(io::Error::from).map_err(RosterError)?;
+    Ok(file::write_atomically(path, &text).map_err(RosterError)?)
 }
 
 /// Everything that is served, listed.
@@ -97,6 +140,12 @@ fn tell(context: &Context, told: &mut RoomDocument, now: RoomDocument) {
         context.reporter.report(Event::RoomChanged { machines, transfers, bytes, rate });
     }
 }
+
+/// The table of seats has no place.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot write the roster")]
+#[diagnostic(code(serve::roster), help("name a file in a folder that you may write to: --roster FILE.csv"))]
+struct RosterError(#[source] io::Error);
 
 /// The system does not say where it listens.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

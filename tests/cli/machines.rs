@@ -78,6 +78,7 @@ fn one_of_each() -> Vec<Event> {
             beyond_this_machine: false,
         },
         Event::RoomChanged { machines: 1, transfers: 2, bytes: 3, rate: 4 },
+        Event::SeatReported { seat: text(), said: text() },
         Event::Note { text: text() },
         Event::Warning { text: text() },
     ];
@@ -97,6 +98,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::StepFinished { .. }
             | Event::Serving { .. }
             | Event::RoomChanged { .. }
+            | Event::SeatReported { .. }
             | Event::Note { .. }
             | Event::Warning { .. } => {}
         }

@@ -4,6 +4,7 @@ mod bundle;
 #[cfg(test)]
 mod documented;
 mod lock;
+mod seat;
 mod serve;
 mod store;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use bundle::BundleAction;
 pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments};
+pub(super) use seat::SeatArguments;
 pub(super) use serve::ServeArguments;
 pub(super) use store::StoreAction;
 
@@ -180,8 +182,8 @@ pub(super) struct FetchArguments {
     /// Fail rather than complete entries that have no digest yet
     #[arg(long)]
     pub(super) locked: bool,
-    /// Take blobs from here, several at once: a folder, a tar of images, a store's URL, `docker`, `minikube` or
-    /// `upstream`, which is asked last unless it is named
+    /// Take blobs from here, several at once: a folder, a tar of images, a store's URL, `lan`, `docker`,
+    /// `minikube` or `upstream`, which is asked last unless it is named
     #[arg(long, value_name = "SOURCE", num_args = 1..)]
     pub(super) from: Vec<String>,
     /// Fetch only these artifacts, as `image.calico-node`
@@ -199,6 +201,8 @@ pub(super) struct FetchArguments {
     /// Only tell what would be downloaded, how long that takes and what it costs of Docker Hub's quota
     #[arg(long, conflicts_with_all = ["locked", "from"])]
     pub(super) estimate: bool,
+    #[command(flatten)]
+    pub(super) seat: SeatArguments,
 }
 
 /// Which cluster.
@@ -256,6 +260,8 @@ pub(super) struct InstallArguments {
     /// Write what the cluster asked for to this file: every container's image, and the images on the node
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) seat: SeatArguments,
 }
 
 #[derive(Debug, Args)]
@@ -292,6 +298,8 @@ pub(super) struct VerifyArguments {
     /// Explain each probe
     #[arg(long)]
     pub(super) teach: bool,
+    #[command(flatten)]
+    pub(super) seat: SeatArguments,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `ztlab serve`.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::Args;
 
@@ -17,6 +17,12 @@ pub(in crate::cli) struct ServeArguments {
     /// Listen on this port; 0 takes any that is free
     #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
     pub(in crate::cli) port: u16,
+    /// Announce the server by multicast DNS, even if only this machine reaches it
+    #[arg(long)]
+    pub(in crate::cli) announce: bool,
+    /// Write the roster to this file at the end, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) roster: Option<PathBuf>,
     /// Take this many connections at once
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     pub(in crate::cli) connections: usize,

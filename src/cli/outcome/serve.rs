@@ -11,8 +11,13 @@ use crate::{
 impl Render for Outcome {
     fn text(&self) -> String {
         let machines = if self.machines == 1 { "1 machine".to_owned() } else { format!("{} machines", self.machines) };
+        let seats = match self.seats.len() {
+            0 => String::new(),
+            1 => ", 1 seat on the roster".to_owned(),
+            more => format!(", {more} seats on the roster"),
+        };
         format!(
-            "served {} of lab {} to {machines} in {}",
+            "served {} of lab {} to {machines} in {}{seats}",
             human_bytes(self.bytes),
             self.lab_id.short(),
             span(self.seconds)
@@ -33,8 +38,8 @@ pub(in crate::cli) fn beginning(
     let mut lines = vec![format!("serving the lab {lab} ({id}): {blobs} blobs, {}", human_bytes(bytes))];
     lines.extend(addresses.iter().map(|address| format!("  {}", address.bold())));
     lines.push(if beyond {
-        "everybody who reaches such an address can read this lab's blobs, its lock and the list of its parts; nothing \
-         else of this machine is served, and nothing can be changed. Ctrl-C ends it"
+        "everybody who reaches such an address can read this lab's blobs, its lock, the list of its parts and the roster, \
+         and can add a seat to it; nothing else of this machine is served or changed. Ctrl-C ends it"
             .to_owned()
     } else {
         "only this machine reaches it; `ztlab serve --bind ADDRESS` opens it to a network. Ctrl-C ends it".to_owned()
