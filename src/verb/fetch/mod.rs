@@ -7,15 +7,18 @@
 //!
 //! No failure stops the others. A run that finds everything in the store asks the network nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod apps;
+mod end;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::{
-    base::{Digest, Event, Platform, digest},
+    base::{Digest, Event, digest},
     fetch::{self, Client, Lanes, Source, SourceReport, blocking},
     intent::Intent,
-    lockfile::{self, CheckedLock, ImagePin, Lock},
+    lockfile::{self, CheckedLock, Lock},
     plan::{Plan, PlannedBlob, is_selected},
     resolve::{self, Question},
     store::Store,
@@ -23,23 +26,14 @@ use crate::{
 
 use super::{
     Context,
-    build::BuiltDiffers,
     lock::{SaveError, failure, refuse_stale, refuse_unknown},
-    supply::{ArtifactFailure, DiskFull, Incomplete, named_images},
+    supply::{ArtifactFailure, DiskFull, named_images},
 };
+
+pub use apps::AppBuilder;
 
 /// Downloads at a time, unless the command line says otherwise.
 pub const DEFAULT_JOBS: usize = 8;
-
-/// Makes the image of an app. Called after every other blob of the lab is in the store, on a thread that
-/// may block; puts what it makes into the store.
-pub trait AppBuilder: Send + Sync {
-    /// Builds one app for one platform and returns what it is.
-    ///
-    /// # Errors
-    /// Whatever keeps the image from being built.
-    fn build(&self, lock: &Lock, app: &str, platform: Platform, store: &Store) -> miette::Result<ImagePin>;
-}
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Default)]
@@ -243,108 +237,8 @@ impl Run<'_> {
         }
     }
 
-    /// Builds the apps whose images are not in the store. What they are made of is there now.
-    async fn build_apps(&mut self, builder: Option<Arc<dyn AppBuilder>>) -> miette::Result<()> {
-        let Some(builder) = builder else { return Ok(()) };
-        for (app, platform) in self.apps_to_build() {
-            let name = format!("app.{app}");
-            if let Some(part) = self.failed_part(&app) {
-                let error = NotBuilt { app: app.clone(), part };
-                self.failures.push(ArtifactFailure::new(&name, None, &error, false));
-                continue;
-            }
-            let (lock, store, builder, builds) =
-                (self.lock.clone(), self.store.clone(), Arc::clone(&builder), app.clone());
-            match blocking(move || builder.build(&lock, &builds, platform, &store)).await {
-                Ok(pin) => self.take_built(&app, platform, pin),
-                Err(report) => {
-                    let error = BuildFailed { app: app.clone(), cause: format!("{report:#}") };
-                    self.failures.push(ArtifactFailure::new(&name, None, &error, false));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn apps_to_build(&self) -> Vec<(String, Platform)> {
-        let in_store = |pin: &ImagePin| pin.blobs().all(|blob| self.store.blob(blob).is_some());
-        let selected = self.lock.app.iter().filter(|(name, _)| is_selected(&format!("app.{name}"), &self.request.only));
-        let pairs = selected.flat_map(|(name, entry)| {
-            let absent = |platform: &&Platform| !entry.platforms.get(platform).is_some_and(in_store);
-            self.lock.node.iter().filter(absent).map(move |platform| (name.clone(), *platform)).collect::<Vec<_>>()
-        });
-        pairs.collect()
-    }
-
-    /// The first part of an app that could not be had.
-    fn failed_part(&self, app: &str) -> Option<String> {
-        let request = &self.lock.app.get(app)?.request;
-        let failed = |name: &String| self.failures.iter().any(|failure| failure.artifact == *name);
-        let wheels = request.wheels.iter().map(|wheel| format!("wheel.{wheel}"));
-        std::iter::once(request.base.clone()).chain(wheels).find(failed)
-    }
-
-    fn take_built(&mut self, app: &str, platform: Platform, pin: ImagePin) {
-        let Some(entry) = self.lock.app.get_mut(app) else { return };
-        let name = format!("app.{app}");
-        match entry.platforms.get(&platform) {
-            Some(locked) if *locked != pin => {
-                let (expected, found) = (locked.manifest, pin.manifest);
-                let error = BuiltDiffers { app: app.to_owned(), platform, expected, found };
-                self.failures.push(ArtifactFailure::new(&name, None, &error, true));
-                return;
-            }
-            Some(_) => {}
-            None => _ = entry.platforms.insert(platform, pin),
-        }
-        self.built.push(name);
-    }
-
     fn missing(&self) -> miette::Result<Vec<PlannedBlob>> {
         Ok(Plan::new(&self.lock, &self.store.present()?, &self.request.only).missing)
-    }
-
-    fn finish(self, before: &BTreeMap<Digest, u64>, pending_before: &[String]) -> miette::Result<Outcome> {
-        let pending = self.pending();
-        let plan = Plan::new(&self.lock, &self.store.present()?, &self.request.only);
-        let mut failures = self.failures;
-        let unexplained =
-            |name: &str, failures: &[ArtifactFailure]| failures.iter().all(|failure| failure.artifact != name);
-        for blob in &plan.missing {
-            for artifact in &blob.needed_by {
-                if unexplained(artifact, &failures) {
-                    let error = Absent { digest: blob.descriptor.digest };
-                    failures.push(ArtifactFailure::new(artifact, None, &error, false));
-                }
-            }
-        }
-        for artifact in &pending {
-            if unexplained(artifact, &failures) {
-                failures.push(ArtifactFailure::new(artifact, None, &StillPending, false));
-            }
-        }
-        Incomplete::unless_empty(failures)?;
-        let fetched: Vec<u64> = plan
-            .present
-            .iter()
-            .map(|blob| blob.descriptor)
-            .filter(|blob| !before.contains_key(&blob.digest))
-            .map(|blob| blob.size)
-            .collect();
-        let artifacts =
-            self.lock.artifacts().into_iter().filter(|artifact| is_selected(&artifact.name, &self.request.only));
-        Ok(Outcome {
-            lab_id: self.lock.lab_id(),
-            artifacts: artifacts.count(),
-            blobs: plan.present.len(),
-            bytes: plan.present_bytes(),
-            fetched_blobs: fetched.len(),
-            fetched_bytes: fetched.iter().sum(),
-            completed: pending_before.iter().filter(|name| !pending.contains(name)).cloned().collect(),
-            built: self.built,
-            requests: self.client.requests(),
-            sources: self.sources,
-        })
     }
 }
 
@@ -352,38 +246,3 @@ impl Run<'_> {
 fn totals(blobs: &[PlannedBlob]) -> (usize, u64) {
     (blobs.len(), blobs.iter().map(|blob| blob.descriptor.size).sum())
 }
-
-/// An app whose parts are not there.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("app.{app} was not built: {part} could not be had")]
-#[diagnostic(code(fetch::build), help("run `ztlab fetch` again when {part} is there"))]
-struct NotBuilt {
-    app: String,
-    part: String,
-}
-
-/// The builder gave up.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("app.{app} cannot be built: {cause}")]
-#[diagnostic(code(fetch::build))]
-struct BuildFailed {
-    app: String,
-    cause: String,
-}
-
-/// A blob that nobody offered.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("blob {digest} is not in the store, and no source was tried for it")]
-#[diagnostic(
-    code(fetch::absent),
-    help("run `ztlab fetch` without `--only`: it belongs to something that was left out")
-)]
-struct Absent {
-    digest: Digest,
-}
-
-/// A gap that nothing filled.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("its lock entry is still pending")]
-#[diagnostic(code(lock::incomplete), help("run `ztlab fetch` without `--only`: it is made of other entries"))]
-struct StillPending;
