@@ -6,13 +6,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use oci_spec::distribution::Reference;
 use reqwest::{
     Method, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -20,64 +19,15 @@ use url::Url;
 use crate::base::{Reporter, reference::split_reference};
 
 use super::{
-    DockerConfig, ExtraRoots, FetchError, LanePolicy, Proxies, RetryPolicy,
+    FetchError, Network,
     http::Http,
-    retry::{self, Backoff},
-    source::{Location, Mirrors, Part, shown},
+    source::{Location, Part},
     throttle::Throttle,
     token::{Pass, Refusal, Tokens},
 };
 
 /// Told to every server.
 pub(super) const USER_AGENT: &str = concat!("ztlab/", env!("CARGO_PKG_VERSION"));
-/// A document that is read into memory; the largest index pages of PyPI have a few megabytes.
-const MAX_DOCUMENT: u64 = 32 * 1024 * 1024;
-
-/// What a person can set about the network.
-#[derive(Debug, Clone)]
-pub struct Network {
-    /// No request leaves.
-    pub offline: bool,
-    /// Other places for upstream's bytes.
-    pub mirrors: Mirrors,
-    /// Requests to one host at a time.
-    pub per_host: usize,
-    /// How long a connection may be silent.
-    pub idle_timeout: Duration,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// When to try again.
-    pub retry: RetryPolicy,
-    /// When to try elsewhere.
-    pub lanes: LanePolicy,
-    /// Bytes per second over all connections; `None` is no limit.
-    pub max_rate: Option<u64>,
-    /// Proxies on the way out.
-    pub proxies: Proxies,
-    /// Certificates that are believed besides the platform's.
-    pub extra_roots: ExtraRoots,
-    /// Where credentials for registries may be.
-    pub credentials: DockerConfig,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self {
-            offline: false,
-            mirrors: Mirrors::default(),
-            per_host: 8,
-            // A registry that is busy with a cold blob may take ten seconds to the first byte.
-            idle_timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(15),
-            retry: RetryPolicy::default(),
-            lanes: LanePolicy::default(),
-            max_rate: None,
-            proxies: Proxies::default(),
-            extra_roots: ExtraRoots::default(),
-            credentials: DockerConfig::default(),
-        }
-    }
-}
 
 /// The way out. One per run, shared by everything that asks the network.
 pub struct Client {
@@ -90,15 +40,6 @@ pub struct Client {
     requests: AtomicU64,
     refused: AtomicU64,
     received: AtomicU64,
-}
-
-/// A small answer, read whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// The body.
-    pub bytes: Vec<u8>,
-    /// What the server calls it.
-    pub media_type: Option<String>,
 }
 
 /// A successful answer whose body is still to come. Holds its place among the host's requests.
@@ -158,6 +99,10 @@ impl Client {
         &self.network
     }
 
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Where a file is, mirrors applied.
     ///
     /// # Errors
@@ -182,72 +127,17 @@ impl Client {
         self.network.mirrors.registry(&parse_reference(reference)?, Part::Blob(digest))
     }
 
-    /// Gets a small document: the first of these places that has it.
-    ///
-    /// # Errors
-    /// The last place's failure, after retries.
-    pub async fn document(&self, locations: &[Location]) -> Result<Document, FetchError> {
-        let mut last = None;
-        for location in locations {
-            let mut backoff = Backoff::new(&self.network.retry);
-            loop {
-                match self.one_document(location).await {
-                    Ok(document) => return Ok(document),
-                    Err(error) => match backoff.next(&error, 0) {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => {
-                            last = Some(error);
-                            break;
-                        }
-                    },
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| FetchError::Address { text: String::new(), problem: "there is none".to_owned() }))
-    }
-
-    async fn one_document(&self, location: &Location) -> Result<Document, FetchError> {
-        let mut answer = self.send(location, &HeaderMap::new()).await?;
-        let media_type = content_type(answer.response.headers());
-        let asked_for_html = location.accept.is_some_and(|accept| accept.contains("text/html"));
-        if media_type.as_deref() == Some("text/html") && !asked_for_html {
-            return Err(FetchError::Html { url: location.shown(), expected: "a document".to_owned() });
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk(&mut answer, location, bytes.len() as u64).await? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > MAX_DOCUMENT {
-                return Err(FetchError::TooLong { url: location.shown(), limit: MAX_DOCUMENT });
-            }
-        }
-        Ok(Document { bytes, media_type })
-    }
-
-    /// Asks for the headers only (HEAD), after retries. A look at a manifest does not count as a pull.
-    ///
-    /// # Errors
-    /// As for a document.
-    pub async fn look(&self, location: &Location) -> Result<HeaderMap, FetchError> {
-        // Who only looks has somewhere else to go.
-        let policy = RetryPolicy { retries: self.network.retry.retries.min(2), ..self.network.retry.clone() };
-        let mut backoff = Backoff::new(&policy);
-        loop {
-            match self.ask(Method::HEAD, location, &HeaderMap::new()).await {
-                Ok(answer) => return Ok(answer.response.headers().clone()),
-                Err(error) => match backoff.next(&error, 0) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(error),
-                },
-            }
-        }
-    }
-
     /// Sends a GET and returns a 2xx answer.
     pub(super) async fn send(&self, location: &Location, headers: &HeaderMap) -> Result<Answer, FetchError> {
         self.ask(Method::GET, location, headers).await
     }
 
-    async fn ask(&self, method: Method, location: &Location, headers: &HeaderMap) -> Result<Answer, FetchError> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        location: &Location,
+        headers: &HeaderMap,
+    ) -> Result<Answer, FetchError> {
         let url = location.shown();
         if self.network.offline {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -276,23 +166,6 @@ impl Client {
             return Err(self.refusal(location, response).await);
         }
         Ok(Answer { response, _place: place })
-    }
-
-    /// What an answer that is no success means.
-    async fn refusal(&self, location: &Location, response: reqwest::Response) -> FetchError {
-        let (url, status) = (shown(response.url()), response.status());
-        let retry_after = retry::retry_after(response.headers().get(RETRY_AFTER));
-        let Some(scope) = location.scope.as_ref().filter(|_| status == StatusCode::TOO_MANY_REQUESTS) else {
-            return FetchError::Status { url, status, retry_after };
-        };
-        let limit = response.headers().get("ratelimit-limit").and_then(|value| value.to_str().ok()).map(pulls_of);
-        let body = tokio::time::timeout(self.network.idle_timeout, start_of(response)).await.unwrap_or_default();
-        // Docker Hub's own word for it; others that only want us to slow down do not say it.
-        if !body.to_ascii_lowercase().contains("toomanyrequests") {
-            return FetchError::Status { url, status, retry_after };
-        }
-        let signed_in = self.tokens.is_signed_in(scope, self.reporter()).await;
-        FetchError::Quota { registry: scope.registry().to_owned(), url, limit, signed_in, retry_after }
     }
 
     /// The next piece of a body; silence is an error.
@@ -358,26 +231,6 @@ impl Client {
                 return place;
             }
         }
-    }
-}
-
-/// The first kilobytes of a body, as text: enough to read an error.
-async fn start_of(mut response: reqwest::Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < 4096
-        && let Ok(Some(chunk)) = response.chunk().await
-    {
-        bytes.extend_from_slice(&chunk);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// `100;w=21600`: so many pulls in so many seconds (docs.docker.com/docker-hub/usage/pulls).
-fn pulls_of(limit: &str) -> String {
-    let (count, window) = limit.split_once(";w=").unwrap_or((limit, ""));
-    match window.parse::<u64>() {
-        Ok(seconds) => format!("{count} pulls in {} h", seconds / 3600),
-        Err(_) => format!("{count} pulls"),
     }
 }
 

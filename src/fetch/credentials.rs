@@ -6,30 +6,27 @@
 //! credsStore            → docker-credential-<that> get         a program for all of them
 //! auths[registry]       → "auth" (base64 of user:password), "identitytoken"
 //! ```
-//! The program reads the registry's name on stdin and answers JSON on stdout
-//! (docker/docker-credential-helpers, README, "Development"). What it prints is never shown: it may be the secret.
+//! How such a program is asked is in `helper`.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
 
 use crate::base::{Event, Reporter};
+
+use super::helper;
 
 /// The name that Docker keeps its own registry under (docker/cli, `registry.IndexServer`).
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// A key store that asks a person for a password gets so long; one that hangs must not hold up a fetch.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The user name that says that the secret is a refresh token (docker/cli, `tokenUsername`).
-const TOKEN_USER: &str = "<token>";
 
 /// A secret that opens a registry. Not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,14 +86,6 @@ struct Auth {
     username: String,
     password: String,
     identitytoken: String,
-}
-
-/// What a helper answers.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
 }
 
 impl DockerConfig {
@@ -174,59 +163,10 @@ impl Credentials {
         self.config.logins.get(registry).cloned()
     }
 
-    /// Asks a credential helper. `None`: it has nothing for this registry.
     async fn ask(&self, helper: &str, registry: &str) -> Result<Option<Login>, String> {
-        let name = format!("docker-credential-{helper}");
-        if !helper.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) {
-            return Err(format!("`{name}` is no program's name"));
-        }
-        let path = self.config.environment.get("PATH").map_or("", String::as_str);
-        let program = std::env::split_paths(path).map(|folder| folder.join(&name)).find(|file| file.is_file());
-        let program = program.ok_or_else(|| format!("`{name}` is not on the PATH"))?;
         let server = if registry == host_of(DOCKER_HUB) { DOCKER_HUB } else { registry };
-        let patience = self.config.patience.unwrap_or(PATIENCE);
-        let output = tokio::time::timeout(patience, run(&program, &self.config.environment, server));
-        let output = match output.await {
-            Ok(output) => output.map_err(|error| format!("`{name} get` cannot be run ({error})"))?,
-            Err(_) => return Err(format!("`{name} get` gave no answer within {} s", patience.as_secs_f32())),
-        };
-        if !output.status.success() {
-            // The one error that the protocol has words for.
-            let told = String::from_utf8_lossy(&output.stdout);
-            if told.contains("credentials not found") {
-                return Ok(None);
-            }
-            return Err(format!("`{name} get` ended with {}", output.status));
-        }
-        let answer: Answer =
-            serde_json::from_slice(&output.stdout).map_err(|_| format!("`{name} get` answered something else"))?;
-        Ok(match (answer.username, answer.secret) {
-            (_, secret) if secret.is_empty() => None,
-            (user, secret) if user == TOKEN_USER => Some(Login::Identity(secret)),
-            (user, password) => Some(Login::Password { user, password }),
-        })
+        helper::ask(helper, server, &self.config.environment, self.config.patience.unwrap_or(PATIENCE)).await
     }
-}
-
-async fn run(
-    program: &Path,
-    environment: &BTreeMap<String, String>,
-    server: &str,
-) -> std::io::Result<std::process::Output> {
-    let mut child = tokio::process::Command::new(program)
-        .arg("get")
-        .env_clear()
-        .envs(environment)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read says in its answer what it thinks of that.
-        let _ = stdin.write_all(server.as_bytes()).await;
-    }
-    child.wait_with_output().await
 }
 
 fn config_path(environment: &BTreeMap<String, String>) -> Option<PathBuf> {

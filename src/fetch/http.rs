@@ -5,10 +5,7 @@ use std::sync::OnceLock;
 
 use reqwest::redirect;
 
-use super::{
-    FetchError,
-    client::{Network, USER_AGENT},
-};
+use super::{FetchError, Network, client::USER_AGENT};
 
 /// As browsers and curl have it, about: more is a loop.
 const MAX_REDIRECTS: usize = 10;

@@ -7,10 +7,12 @@
 //!        └─ retry     which failures are worth another attempt, and when
 //!             └─ attempt   one GET into the store: stall, range, length, HTML page
 //!                  └─ client    one request: offline switch, plain-HTTP rule, per-host limit, registry token
+//! document, refusal   a small answer read whole; an answer that is no success
 //! source     upstream's names → addresses, mirrors applied
 //! from       --from: what may have the bytes already; those on this machine are asked first, in turn
 //!   └─ local, saved, bundled, docker   a folder, a tar of images, a bundle, Docker
-//! token, credentials   what a registry wants to see, and where it is kept
+//! token, credentials, helper   what a registry wants to see, and where it is kept
+//! network    what a person can set about all that
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! lan        a server of the same lab in the same network, by multicast DNS
 //! seat       what a laptop tells the teacher's roster, when its user wants that
@@ -27,15 +29,19 @@ mod bundled;
 mod client;
 mod credentials;
 mod docker;
+mod document;
 mod error;
 mod from;
+mod helper;
 mod http;
 pub mod lan;
 mod lanes;
 mod local;
 mod members;
+mod network;
 mod proxy;
 mod published;
+mod refusal;
 mod retry;
 mod saved;
 mod schedule;
@@ -47,13 +53,15 @@ mod trust;
 
 pub use blob::Wanted;
 pub(crate) use blob::blocking;
-pub use client::{Client, Document, Network};
+pub use client::Client;
 pub use credentials::DockerConfig;
+pub use document::Document;
 pub use error::FetchError;
 pub(crate) use error::MORE_QUOTA;
 pub use from::{Source, SourceError, take_from};
 pub use lanes::{DroppedReport, LanePolicy, Lanes, SourceReport, is_download};
 pub use members::extract_members;
+pub use network::Network;
 pub use proxy::Proxies;
 pub use retry::RetryPolicy;
 pub use schedule::{BlobError, Failure, fetch_all};
