@@ -1,5 +1,9 @@
 //! Events become bars on a terminal, a line every few seconds elsewhere, JSON lines when asked.
 
+mod lines;
+mod sums;
+mod transfers;
+
 use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
@@ -7,31 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
-use super::{
-    outcome,
-    pace::{Pace, span},
-};
-use crate::base::{Event, Reporter, human_bytes};
+use self::sums::{Sums, Transfer};
+use super::outcome;
+use crate::base::{Event, Reporter};
 
 /// How often a run without a terminal says where it is.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a transfer's progress becomes a JSON event.
-const JSON_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How often the rate is looked at when nothing comes.
-const TICK: Duration = Duration::from_millis(500);
-
-/// All transfers together.
-const SUM: &str = "{bar:30.green} {sums}";
-/// All transfers together, when one has no known length.
-const OPEN_SUM: &str = "{sums}";
-/// One transfer.
-const TRANSFER: &str = "  {msg:36!} {bar:20.cyan} {decimal_bytes:>10} of {decimal_total_bytes}";
-/// One transfer without a known length.
-const OPEN_TRANSFER: &str = "  {msg:36!} {spinner} {decimal_bytes:>10}";
 
 /// The entries of a lock that are looked up.
 const ENTRIES: &str = "{bar:30.green} {pos} of {len} entries  {msg}";
@@ -76,69 +64,15 @@ struct State {
     entries: Option<ProgressBar>,
     /// The steps that are under way, by name: several may be.
     steps: BTreeMap<String, ProgressBar>,
+    /// Who is served.
     room: Option<ProgressBar>,
     waiting: String,
-}
-
-/// All transfers together.
-#[derive(Default)]
-struct Sums {
-    /// Bytes to come, as announced or as each transfer said.
-    total: u64,
-    done: u64,
-    /// A server need not say how much it will send: then there is nothing to measure an end by.
-    open_ended: bool,
-    pace: Pace,
-}
-
-impl Sums {
-    fn text(&self, now: Instant) -> String {
-        let (done, rate) = (human_bytes(self.done), human_bytes(self.pace.rate(now) as u64));
-        if self.open_ended {
-            return format!("{done} so far, {rate}/s");
-        }
-        let left = self.pace.left(now, self.total.saturating_sub(self.done));
-        let left = left.map_or_else(String::new, |left| format!(", about {} left", span(left.as_secs_f64())));
-        format!("{done} of {}, {rate}/s{left}", human_bytes(self.total))
-    }
-}
-
-struct Transfer {
-    name: String,
-    bar: Option<ProgressBar>,
-    total: Option<u64>,
-    done: u64,
-    /// The last failure that was shown.
-    told: String,
-    unreported: u64,
-    reported: Instant,
 }
 
 /// A source in a bar: host and port are enough to know it by.
 fn short(source: &str) -> &str {
     let bare = source.split_once("://").map_or(source, |(_, rest)| rest);
     bare.split('/').next().unwrap_or(bare)
-}
-
-impl Transfer {
-    fn new(name: &str, total: Option<u64>, bar: Option<ProgressBar>) -> Self {
-        Self {
-            name: name.to_owned(),
-            bar,
-            total,
-            done: 0,
-            told: String::new(),
-            unreported: 0,
-            reported: Instant::now(),
-        }
-    }
-
-    /// What these bytes add to the sum: those that come a second time, after a wrong first half, add nothing.
-    fn advance(&mut self, bytes: u64) -> u64 {
-        let before = self.done;
-        self.done = self.done.saturating_add(bytes).min(self.total.unwrap_or(u64::MAX));
-        self.done - before
-    }
 }
 
 impl Progress {
@@ -225,87 +159,6 @@ impl Progress {
         }
     }
 
-    fn transfer_started(&self, state: &mut State, id: u64, name: &str, total: Option<u64>) {
-        let open_ended = {
-            let Ok(mut sums) = state.sums.lock() else { return };
-            sums.open_ended |= total.is_none();
-            if state.planned == 0 {
-                sums.total += total.unwrap_or(0);
-            }
-            sums.pace.begin(Instant::now());
-            sums.open_ended
-        };
-        let bar = (self.style == Style::Bars).then(|| {
-            let sums = Arc::clone(&state.sums);
-            let sum = state.sum.get_or_insert_with(|| {
-                let bar = self.bars.add(ProgressBar::new(0));
-                bar.enable_steady_tick(TICK);
-                bar
-            });
-            let template = if open_ended { OPEN_SUM } else { SUM };
-            sum.set_style(bar_style(template).with_key(
-                "sums",
-                move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-                    if let Ok(sums) = sums.lock() {
-                        let _ = out.write_str(&sums.text(Instant::now()));
-                    }
-                },
-            ));
-            let bar = self.bars.insert_before(sum, ProgressBar::new(total.unwrap_or(0)));
-            bar.set_style(bar_style(if total.is_some() { TRANSFER } else { OPEN_TRANSFER }));
-            bar.set_message(name.to_owned());
-            bar
-        });
-        state.transfers.insert(id, Transfer::new(name, total, bar));
-        draw_sum(state);
-    }
-
-    /// Bytes that arrived, or (not `fresh`) that an earlier run left: those say nothing about the line.
-    fn advance(&self, state: &mut State, id: u64, bytes: u64, fresh: bool) {
-        let added = state.transfers.get_mut(&id).map_or(0, |transfer| {
-            let added = transfer.advance(bytes);
-            if let Some(bar) = &transfer.bar {
-                bar.set_position(transfer.done);
-            }
-            added
-        });
-        let now = Instant::now();
-        let line = {
-            let Ok(mut sums) = state.sums.lock() else { return };
-            sums.done += added;
-            sums.pace.take(now, if fresh { bytes } else { 0 });
-            let spoke = state.spoke.get_or_insert(now);
-            let due = self.style == Style::Plain && now.saturating_duration_since(*spoke) >= PLAIN_INTERVAL;
-            due.then(|| sums.text(now))
-        };
-        if let Some(line) = line {
-            state.spoke = Some(now);
-            self.line(&line);
-        }
-        draw_sum(state);
-    }
-
-    fn transfer_ended(&self, state: &mut State, id: u64, well: bool) {
-        let Some(transfer) = state.transfers.remove(&id) else { return };
-        if let Some(bar) = &transfer.bar {
-            bar.finish_and_clear();
-        }
-        state.planned = state.planned.saturating_sub(1);
-        if !well && let Ok(mut sums) = state.sums.lock() {
-            // What does not come is not waited for.
-            sums.done = sums.done.saturating_sub(transfer.done);
-            sums.total = sums.total.saturating_sub(transfer.total.unwrap_or(0));
-        }
-        draw_sum(state);
-        if state.transfers.is_empty() && state.planned == 0 {
-            if let Some(sum) = state.sum.take() {
-                sum.finish_and_clear();
-            }
-            *state =
-                State { steps: std::mem::take(&mut state.steps), entries: state.entries.take(), ..State::default() };
-        }
-    }
-
     fn entry_resolved(&self, state: &mut State, artifact: &str, done: usize, total: usize) {
         if self.style == Style::Bars {
             let bar = state.entries.get_or_insert_with(|| {
@@ -362,49 +215,6 @@ impl Progress {
             on.clone_into(&mut state.waiting);
             self.line(&format!("  {step:<10} waiting: {on}"));
         }
-    }
-
-    fn json(&self, event: Event, state: &mut State) {
-        match event {
-            // Every chunk would be thousands of lines a second: sums leave every half second.
-            Event::TransferProgress { id, bytes } => {
-                let Some(transfer) = state.transfers.get_mut(&id) else { return };
-                transfer.unreported += bytes;
-                if transfer.reported.elapsed() >= JSON_INTERVAL {
-                    flush(id, transfer);
-                }
-                return;
-            }
-            Event::TransferStarted { id, ref name, total } => {
-                state.transfers.insert(id, Transfer::new(name, total, None));
-            }
-            // All differences together are what came, so the last one must not be lost.
-            Event::TransferFinished { id } | Event::TransferFailed { id, retrying: false, .. } => {
-                if let Some(mut transfer) = state.transfers.remove(&id) {
-                    flush(id, &mut transfer);
-                }
-            }
-            _ => {}
-        }
-        super::render::json_line(&event);
-    }
-}
-
-fn flush(id: u64, transfer: &mut Transfer) {
-    let bytes = std::mem::take(&mut transfer.unreported);
-    transfer.reported = Instant::now();
-    if bytes > 0 {
-        super::render::json_line(&Event::TransferProgress { id, bytes });
-    }
-}
-
-fn draw_sum(state: &State) {
-    if let (Some(bar), Ok(sums)) = (&state.sum, state.sums.lock()) {
-        let (done, total) = (sums.done, sums.total);
-        // The bar draws, and its text takes the lock itself.
-        drop(sums);
-        bar.set_length(total);
-        bar.set_position(done);
     }
 }
 
@@ -505,19 +315,5 @@ mod tests {
         progress.report(Event::TransferProgress { id: 1, bytes: 600_000 });
         let text = screen(&progress, &terminal);
         assert!(text.last().unwrap().starts_with("600.0 kB so far, "), "{text:#?}");
-    }
-
-    #[test]
-    fn the_text_of_the_sums_has_rate_and_end() {
-        let start = Instant::now();
-        let mut sums = Sums { total: 100_000_000, ..Sums::default() };
-        sums.pace.begin(start);
-        let mut now = start;
-        for _ in 0..20 {
-            now += Duration::from_secs(1);
-            sums.done += 1_000_000;
-            sums.pace.take(now, 1_000_000);
-        }
-        assert_eq!(sums.text(now), "20.0 MB of 100.0 MB, 1.0 MB/s, about 1 min 20 s left");
     }
 }
