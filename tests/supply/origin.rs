@@ -91,9 +91,10 @@ struct Shared {
 /// The token service's memory.
 #[derive(Default)]
 struct Tokens {
-    /// How many were given; the last is the only valid one.
+    /// How many were given. A new one leaves those of other repositories valid, as registries do.
     given: usize,
-    expired: bool,
+    /// How many of them, from the first on, were taken back.
+    expired: usize,
     /// `Authorization` that the service wants to see.
     wants: Option<String>,
     /// What a refresh token must be.
@@ -101,8 +102,12 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn valid(&self) -> Option<String> {
-        (self.given > 0 && !self.expired).then(|| format!("Bearer {TOKEN}-{}", self.given))
+    fn accept(&self, authorization: Option<&str>) -> bool {
+        let number =
+            authorization.and_then(|text| text.strip_prefix("Bearer ")?.strip_prefix(TOKEN)?.strip_prefix('-'));
+        number
+            .and_then(|number| number.parse().ok())
+            .is_some_and(|number| self.expired < number && number <= self.given)
     }
 }
 
@@ -238,11 +243,11 @@ fn judge(shared: &Shared, seen: &Seen) -> Option<Response<Body>> {
     };
     if let Some(Fault::ExpireToken) = route.faults.front() {
         route.faults.pop_front();
-        tokens.expired = true;
+        tokens.expired = tokens.given;
     }
     match &route.wants {
         Wants::This(token) if seen.authorization.as_ref() != Some(token) => return Some(challenge(shared)),
-        Wants::Token if tokens.valid().is_none() || seen.authorization != tokens.valid() => {
+        Wants::Token if !tokens.accept(seen.authorization.as_deref()) => {
             return Some(challenge(shared));
         }
         Wants::Password if seen.authorization.as_deref() != Some(BASIC) => {
@@ -276,7 +281,6 @@ fn give_token(tokens: &mut Tokens, seen: &Seen) -> Response<Body> {
         return plain(StatusCode::UNAUTHORIZED, "incorrect username or password".to_owned());
     }
     tokens.given += 1;
-    tokens.expired = false;
     let name = if seen.method == "POST" { "access_token" } else { "token" };
     plain(StatusCode::OK, format!(r#"{{"{name}":"{TOKEN}-{}","expires_in":300}}"#, tokens.given))
 }

@@ -55,7 +55,11 @@ impl Desk {
     }
 
     async fn get(&self, blob: Descriptor) -> Result<StoredBlob, FetchError> {
-        let reference = format!("{}/lab/app:1", self.host());
+        self.get_of("lab/app", blob).await
+    }
+
+    async fn get_of(&self, repository: &str, blob: Descriptor) -> Result<StoredBlob, FetchError> {
+        let reference = format!("{}/{repository}:1", self.host());
         let locations = self.client.blob_locations(&reference, &blob.digest.to_string()).unwrap();
         let wanted = Wanted { expected: blob.into(), label: "layer".to_owned() };
         self.client.blob(&self.store, &wanted, &locations).await
@@ -92,6 +96,20 @@ async fn one_token_serves_a_repository_and_a_redirect_does_not_carry_it_away() {
     let sent: Vec<bool> = desk.registry.asked(&path(&two)).iter().map(|seen| seen.authorization.is_some()).collect();
     assert_eq!(sent, [true], "the token is reused");
     assert_eq!(elsewhere.seen()[0].authorization, None);
+}
+
+#[tokio::test]
+async fn repositories_keep_their_tokens_side_by_side() {
+    let desk = Desk::new().await;
+    let (one, two, three) = (desk.publish(b"one"), desk.publish(b"two"), desk.publish(b"three"));
+    let other = format!("/v2/lab/other/blobs/{}", two.digest);
+    desk.registry.serve(&other, b"two");
+    desk.registry.want_token(&other);
+    desk.get(one).await.unwrap();
+    desk.get_of("lab/other", two).await.unwrap();
+    desk.get(three).await.unwrap();
+    let scopes: Vec<String> = desk.registry.asked("/token").into_iter().map(|seen| seen.query).collect();
+    assert_eq!(scopes.len(), 2, "the second repository's token does not replace the first's: {scopes:?}");
 }
 
 #[tokio::test]
