@@ -352,6 +352,21 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("serve::roster", 2, "The roster cannot be written where --roster says."),
     explain("serve::signature", 2, "The lock's signature is there and cannot be read."),
     explain("serve::socket", 70, "The system does not say on which address the server listens."),
+    explain("signature::absent", 11, "The lock has no signature, and lock/policy.toml requires one."),
+    explain("signature::key", 11, "The lock is signed by a key that lock/policy.toml does not name."),
+    explain("signature::legacy", 11, "The lock's signature is of minisign's old form, which does not hash first."),
+    explain(
+        "signature::pending",
+        10,
+        "The lock is signed and incomplete: completing it would make another lock of it. Complete it first, then sign.",
+    ),
+    explain("signature::syntax", 21, "lock/ztlab.lock.minisig is not what minisign writes: cut off, or another file."),
+    explain("signature::unreadable", 2, "lock/ztlab.lock.minisig cannot be read."),
+    explain(
+        "signature::wrong",
+        21,
+        "The lock, or its signature, was changed after somebody signed it. Nothing of it was used.",
+    ),
     explain(
         "step::busy",
         30,

@@ -8,6 +8,7 @@
 //! | [`recorded`] | did a cluster ask for what was foreseen? |
 //! | [`mod@why`] | who needs this entry, and what does it cost? |
 //! | [`lint`] | does the lock keep to it? |
+//! | [`signature`] | who vouches for the lock? |
 //! | [`age`] | how old is an entry, as far as that can be known offline? |
 //! | `diff` | what is different between two locks? [`Diff`] |
 //! | `alarm` | what of it must not be missed? [`Alarm`] |
@@ -25,6 +26,7 @@ pub mod lint;
 pub mod merge;
 pub mod policy;
 pub mod recorded;
+pub mod signature;
 mod view;
 pub mod why;
 

@@ -9,6 +9,10 @@
 //! min-age = "7d"                    # how long upstream must have had it: 36h, 7d, 2w
 //! unknown-age = "allow"             # or "refuse": what offline nobody can date
 //!
+//! [signature]                       # who vouches for the lock: see `signature`
+//! required = false
+//! key.anna = "RWQ…"
+//!
 //! [host]                            # who may be asked, by kind; `*.example.org` allows every name below it
 //! tool = ["github.com", "dl.k8s.io"]
 //! file = ["github.com"]
@@ -23,6 +27,7 @@
 use miette::{NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
+use super::signature::Signing;
 use crate::base::MinimumAge;
 
 /// The schema that this version of ztlab reads.
@@ -55,6 +60,9 @@ pub struct Policy {
     /// Who may be asked.
     #[serde(default)]
     pub host: Hosts,
+    /// Whose signature of the lock counts.
+    #[serde(default)]
+    pub signature: Signing,
 }
 
 /// Hosts by the kind of entry. An app has none: nobody publishes it.
@@ -245,6 +253,9 @@ mod tests {
             ("schema = 1\nmin-age = \"7 days\"\n", "is not an age"),
             ("schema = 1\nmin-age = \"7d\"\nmin-age = \"8d\"\n", "duplicate key"),
             ("schema = 1\nunknown-age = \"ignore\"\n", "unknown variant `ignore`"),
+            ("schema = 1\n[signature]\nkey.anna = \"RWQ\"\n", "`RWQ` is no public key of minisign"),
+            ("schema = 1\n[signature]\nrequired = true\n", "nobody's key is named"),
+            ("schema = 1\n[signature]\nkeys = []\n", "unknown field `keys`"),
             ("https-only = true\n", "missing field `schema`"),
         ] {
             let error = Policy::parse(text).unwrap_err();

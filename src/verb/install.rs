@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, build::unlocked, plan::Planned};
+use super::{Context, build::unlocked, plan::Planned, signature};
 use crate::{
     base::{Event, Platform},
     cluster::process::Environment,
@@ -41,9 +41,10 @@ pub enum PlatformError {
 /// The lab of a context, every locked byte at hand.
 ///
 /// # Errors
-/// When the lock is unreadable or incomplete, or the store lacks a blob: the error names it.
+/// When the lock is unreadable or incomplete or its signature does not fit, or the store lacks a blob: the error names it.
 pub fn complete(context: &Context) -> miette::Result<Complete> {
     let lock = CheckedLock::new(lockfile::read(&context.lock_path())?)?;
+    signature::judge(context, &lock)?;
     let store = Store::open(&context.store)?;
     if let Err(error) = super::store::note(context, &store, &lock) {
         // Nobody collects in a store that cannot be written.
@@ -112,9 +113,7 @@ pub(super) fn children(context: &Context) -> Environment {
 /// The first step's that fails; else why there is no record.
 pub async fn run(context: &Context, target: Target, options: Options, record: Option<&Path>) -> miette::Result<Report> {
     let install = prepare(context, target, options)?;
-    context.reporter.report(Event::Note {
-        text: format!("lab {} ({})", install.complete.lock().name, install.complete.lock().lab_id().short()),
-    });
+    signature::introduce(context, install.complete.lock())?;
     for app in edited(&context.lab, install.complete.lock()) {
         context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
     }

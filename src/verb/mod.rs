@@ -15,6 +15,7 @@ pub mod record;
 pub mod sbom;
 pub mod seat;
 pub mod serve;
+pub mod signature;
 pub mod sources;
 pub mod store;
 pub mod supply;

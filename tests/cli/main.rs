@@ -13,6 +13,7 @@ mod pages;
 mod people;
 mod policies;
 mod reviews;
+mod signatures;
 mod sockets;
 mod tampered;
 mod team;

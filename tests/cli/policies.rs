@@ -25,7 +25,7 @@ fn nothing_found_says_what_was_looked_at() {
     let ran = lint(&home());
     assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""));
     insta::assert_snapshot!(ran.stdout, @"
-    lab d9e966e258db: nothing against lock/policy.toml; looked at
+    lab d9e966e258db, unsigned: nothing against lock/policy.toml; looked at
       host         1 address (1 manifest)
       https        1 address
       digest       1 digest
@@ -54,7 +54,7 @@ fn a_host_that_nobody_allowed_is_refused() {
     entry              rule  found                                                              allowed
     manifest.operator  host  upstream.invalid (https://upstream.invalid/v3.27.0/operator.yaml)  example.org
         fix: take it from an allowed host; if upstream.invalid is to be trusted, add it to `manifest` under [host] in lock/policy.toml and say why in the same pull request
-    lab d9e966e258db: 1 finding against lock/policy.toml; looked at
+    lab d9e966e258db, unsigned: 1 finding against lock/policy.toml; looked at
       host         1 address (1 manifest)
       https        1 address
       digest       1 digest
@@ -79,7 +79,7 @@ fn plain_http_is_refused() {
     entry              rule   found                                                 allowed
     manifest.operator  https  http (http://upstream.invalid/v3.27.0/operator.yaml)  https
         fix: write https:// in lock/ztlab.toml, then `ztlab lock`; a mirror in the house is named with `--mirror`, not in the lock
-    lab c13a640d42d5: 1 finding against lock/policy.toml; looked at
+    lab c13a640d42d5, unsigned: 1 finding against lock/policy.toml; looked at
       host         1 address (1 manifest)
       https        1 address
       digest       1 digest
@@ -106,7 +106,7 @@ fn a_manifest_without_a_fixed_tag_is_refused() {
         fix: write `imagePullPolicy: IfNotPresent` beside the image, with a fixed tag
     manifests/web.yaml: Pod web, spec.containers[1]  pull-policy  Always (curl:8)  IfNotPresent, Never
         fix: write `imagePullPolicy: IfNotPresent` beside the image, with a fixed tag
-    lab d9e966e258db: 3 findings against lock/policy.toml; looked at
+    lab d9e966e258db, unsigned: 3 findings against lock/policy.toml; looked at
       host         1 address (1 manifest)
       https        1 address
       digest       1 digest
@@ -195,7 +195,7 @@ fn what_the_team_has_had_for_long_is_old_enough_and_what_nobody_dates_is_unknown
     manifest.operator  age   unknown: neither git nor a config in the store dates it  at least 7d
         fix: look at upstream's date by hand; `unknown-age = "allow"` in lock/policy.toml lets it pass and be listed
     age unknown offline: manifest.operator
-    lab d9e966e258db: 1 finding against lock/policy.toml; looked at
+    lab d9e966e258db, unsigned: 1 finding against lock/policy.toml; looked at
       host         1 address (1 manifest)
       https        1 address
       digest       1 digest

@@ -47,7 +47,12 @@ fn row(change: &lock::Change) -> Vec<String> {
 
 impl Render for lock::CheckOutcome {
     fn text(&self) -> String {
-        format!("the lock answers the intent: lab {}, {} entries, every byte named", self.lab_id.short(), self.entries)
+        format!(
+            "the lock answers the intent: lab {}, {} entries, every byte named; {}",
+            self.lab_id.short(),
+            self.entries,
+            self.signature
+        )
     }
 }
 
@@ -78,8 +83,9 @@ impl Render for lock::LintOutcome {
         }
         let checked = report.checked.iter().map(|one| vec![format!("  {}", one.rule), one.looked_at.clone()]);
         lines.push(format!(
-            "lab {}: {} against lock/policy.toml; looked at",
+            "lab {}, {}: {} against lock/policy.toml; looked at",
             self.lab_id.short(),
+            self.signature,
             match report.findings.len() {
                 0 => "nothing".to_owned(),
                 1 => "1 finding".to_owned(),

@@ -27,6 +27,7 @@ use crate::{
 use super::{
     Context,
     lock::{SaveError, failure, refuse_stale, refuse_unknown},
+    signature,
     supply::{ArtifactFailure, DiskFull, named_images},
 };
 
@@ -93,6 +94,7 @@ pub async fn run(
     if request.locked {
         CheckedLock::new(lock.clone())?;
     }
+    let standing = signature::introduce(context, &lock)?;
     let store = context.open_store()?;
     let before = store.present()?;
     let client = Arc::new(client(context, request)?);
@@ -101,6 +103,7 @@ pub async fn run(
         Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new(), sources: Vec::new() };
     let as_it_was = lockfile::write(&run.lock);
     let pending_before = run.pending();
+    signature::refuse_pending(&standing, &pending_before)?;
 
     run.complete_pending().await?;
     run.save_when_changed(&as_it_was)?;
@@ -185,6 +188,7 @@ impl Run<'_> {
     fn save_when_changed(&self, as_it_was: &str) -> miette::Result<()> {
         if lockfile::write(&self.lock) != as_it_was {
             lockfile::save(&self.context.lock_path(), &self.lock).map_err(SaveError)?;
+            signature::warn_when_old(self.context);
         }
         // Before the first blob comes: a collection that runs beside this fetch leaves its blobs alone.
         super::store::note(self.context, &self.store, &self.lock)

@@ -8,7 +8,8 @@ use crate::{
     intent::Intent,
     lockfile::{self, Finding, Lock},
     resolve,
-    verb::Context,
+    review::signature::Standing,
+    verb::{Context, signature},
 };
 
 /// What `lock --check` found to be in order.
@@ -18,6 +19,8 @@ pub struct CheckOutcome {
     pub lab_id: Digest,
     /// How many entries there are.
     pub entries: usize,
+    /// Who vouches for it.
+    pub signature: Standing,
 }
 
 /// The lock is not the intent's.
@@ -32,14 +35,16 @@ pub struct Stale {
 /// Compares intent and lock. Opens no socket and no store.
 ///
 /// # Errors
-/// [`Stale`], [`super::Incompatible`] or [`lockfile::Incomplete`], or why either file cannot be read.
+/// [`Stale`], [`super::Incompatible`] or [`lockfile::Incomplete`], a signature that does not fit, or why a file cannot be
+/// read.
 pub fn check(context: &Context) -> miette::Result<CheckOutcome> {
     let intent = Intent::read(&context.intent_path())?;
     let lock = lockfile::read(&context.lock_path())?;
     super::compatible::refuse_incompatible(context, &intent)?;
     refuse_stale(context, &intent, &lock)?;
     let lock = lockfile::CheckedLock::new(lock)?;
-    Ok(CheckOutcome { lab_id: lock.lab_id(), entries: lock.artifacts().len() })
+    let signature = signature::judge(context, &lock)?;
+    Ok(CheckOutcome { lab_id: lock.lab_id(), entries: lock.artifacts().len(), signature })
 }
 
 pub(in crate::verb) fn refuse_stale(context: &Context, intent: &Intent, lock: &Lock) -> miette::Result<()> {

@@ -11,8 +11,9 @@ use crate::{
         Finding,
         lint::{self, Container, Report, Subject},
         policy::{Policy, PolicyError},
+        signature::Standing,
     },
-    verb::Context,
+    verb::{Context, signature},
 };
 
 use super::{dates, yaml};
@@ -22,6 +23,8 @@ use super::{dates, yaml};
 pub struct LintOutcome {
     /// The lab's identity.
     pub lab_id: Digest,
+    /// Who vouches for it.
+    pub signature: Standing,
     /// The judgement.
     #[serde(flatten)]
     pub report: Report,
@@ -74,10 +77,12 @@ pub fn policy(context: &Context) -> Result<Policy, PolicyError> {
 /// Judges the lock of a lab.
 ///
 /// # Errors
-/// When lock, policy or a manifest cannot be read. Findings are in the outcome.
+/// When lock, policy or a manifest cannot be read, and when the lock's signature does not fit. Findings are in the
+/// outcome.
 pub async fn lint(context: &Context) -> miette::Result<LintOutcome> {
     let lock = lockfile::read(&context.lock_path())?;
     let policy = policy(context)?;
+    let signature = signature::judge(context, &lock)?;
     let store = yaml::store_if_there(context)?;
     let lab = yaml::LabYaml::read(context, &lock, store.as_ref())?;
     let containers: Vec<Container> = lab.files.iter().flat_map(containers).collect();
@@ -92,7 +97,7 @@ pub async fn lint(context: &Context) -> miette::Result<LintOutcome> {
         dates: &dates,
         now: jiff::Timestamp::now().as_second(),
     });
-    Ok(LintOutcome { lab_id: lock.lab_id(), report })
+    Ok(LintOutcome { lab_id: lock.lab_id(), signature, report })
 }
 
 fn containers(yaml: &yaml::Yaml) -> Vec<Container> {

@@ -40,7 +40,7 @@ pub use merge::{InstallOutcome, MergeError, MergeOutcome, MergeRequest, install_
 pub use show::{ShowOutcome, Shown, ShownBlob, show};
 pub use why::{WhyOutcome, why};
 
-use super::Context;
+use super::{Context, signature};
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Default)]
@@ -103,6 +103,7 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     let written = changed && !request.dry_run;
     if written {
         lockfile::save(&context.lock_path(), &lock).map_err(SaveError)?;
+        signature::warn_when_old(context);
     }
     failures?;
     let changes = change::changes(&old, &lock);
