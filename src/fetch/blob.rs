@@ -199,11 +199,11 @@ impl Transfer<'_> {
         let Some(ingest) = slot.take() else {
             return Err(FetchError::Address { text: self.name.to_owned(), problem: "its slot is gone".to_owned() });
         };
-        self.check(ingest, slot).await
+        self.check(ingest, slot)
     }
 
     /// Checks what came; the reasons why it may not be the blob.
-    async fn check(&self, mut ingest: Ingest, slot: &mut Option<Ingest>) -> Result<Whole, FetchError> {
+    fn check(&self, mut ingest: Ingest, slot: &mut Option<Ingest>) -> Result<Whole, FetchError> {
         let url = self.location.shown();
         let expected = ingest.expected();
         if let Some(size) = expected.size.filter(|size| ingest.written() < *size) {
@@ -212,17 +212,15 @@ impl Transfer<'_> {
             return Err(FetchError::Truncated { url, expected: size, received });
         }
         let label = ingest.label();
-        let (head, result) = blocking(move || {
-            let head = ingest.head()?;
-            // Without a digest nothing but its look tells a login page from a program.
-            if expected.digest.is_none() && is_html(&head) {
-                ingest.restart()?;
-                return Ok((head, None));
-            }
-            Ok((head, Some(ingest.check())))
-        })
-        .await
-        .map_err(|error: StoreError| FetchError::Store(error))?;
+        // A read of what was just written, and the end of a hash: less than handing them to another thread.
+        let head = ingest.head()?;
+        // Without a digest nothing but its look tells a login page from a program.
+        let result = if expected.digest.is_none() && is_html(&head) {
+            ingest.restart()?;
+            None
+        } else {
+            Some(ingest.check())
+        };
         match result {
             Some(Ok(whole)) => Ok(whole),
             Some(Err(StoreError::WrongDigest { .. })) | None if is_html(&head) => {
