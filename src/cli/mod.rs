@@ -38,6 +38,7 @@ use crate::{
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    end_at_a_panic();
     let arguments = Arguments::parse();
     let json = arguments.global.json;
     set_color(arguments.global.color);
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
         // No runtime: its signal handler alone would be a pair of sockets, and checking a lock opens none.
         return ended(run_alone(arguments), json);
     }
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             render::error_line(&format!("cannot start the runtime: {error}"));
@@ -68,6 +69,26 @@ pub fn main() -> ExitCode {
     // A blocking writer may still wait for a child that is gone.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
+}
+
+/// Threads for tasks: each hashes and writes some 800 MB/s, so that four are ahead of any line and any disk. More
+/// would only be more memory.
+const WORKERS: usize = 4;
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.min(WORKERS)).enable_all().build()
+}
+
+/// A panic is a bug of ours, on whatever thread: the process says so and ends with the exit code that means it. What
+/// is half-done stays for the next run, as after any other end.
+fn end_at_a_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        render::error_line("this is a bug in ztlab: please report it with the lines above and the command");
+        std::process::exit(70);
+    }));
 }
 
 async fn interrupted() {
