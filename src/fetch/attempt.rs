@@ -15,9 +15,9 @@ use super::{
 
 /// Bytes gathered before they are hashed and written: a system call for each packet of a slow line would cost
 /// more than the work. What a fast line brings in one read is as large and goes straight through.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 64 * 1024;
 /// A read of this size is worth a write of its own: gathering it first would copy it once more.
-const LARGE_READ: usize = 64 * 1024;
+const LARGE_READ: usize = 32 * 1024;
 
 /// What one place has told about a blob in this run.
 #[derive(Default)]

@@ -109,8 +109,15 @@ impl Client {
     pub(super) async fn open(&self, store: &Store, wanted: &Wanted, name: &str) -> Result<Slot, FetchError> {
         let mut told = false;
         loop {
-            let (store, expected, partial) = (store.clone(), wanted.expected, name.to_owned());
-            if let Some(slot) = blocking(move || store.try_begin(expected, &partial)).await? {
+            let slot = if store.has_partial(name) {
+                // Hashing what an earlier run left may take seconds.
+                let (store, expected, partial) = (store.clone(), wanted.expected, name.to_owned());
+                blocking(move || store.try_begin(expected, &partial)).await?
+            } else {
+                // Opening a file takes less than handing that to another thread; and a thread costs 140 kB.
+                store.try_begin(wanted.expected, name)?
+            };
+            if let Some(slot) = slot {
                 return Ok(slot);
             }
             if !told {

@@ -76,6 +76,11 @@ impl Store {
         }
     }
 
+    /// Whether an earlier run left bytes under this name: then [`Store::try_begin`] reads and hashes them.
+    pub fn has_partial(&self, name: &str) -> bool {
+        fs_err::metadata(self.partials().join(name)).is_ok_and(|partial| partial.len() > 0)
+    }
+
     /// Takes the lock of this name, and says so when it has to wait.
     pub(super) fn lock(&self, name: &str, reporter: &dyn Reporter) -> Result<File, StoreError> {
         let file = self.lock_file(name)?;
