@@ -61,15 +61,18 @@ impl Fetched {
         self.bench.read_lock().image["node"].platforms[&Platform::LinuxArm64].layers[0]
     }
 
-    /// The store's own blobs behind an `index.json` that names one of them, as the path of a layout.
-    fn view(&self, manifest: Descriptor) -> String {
-        let view = self.bench.path(&format!("view-{}", manifest.digest.short()));
+    /// The store's own blobs behind an `index.json` that names these of them, as the path of a layout.
+    fn view(&self, manifests: &[Descriptor]) -> String {
+        let names: Vec<String> = manifests.iter().map(|manifest| manifest.digest.short()).collect();
+        let view = self.bench.path(&format!("view-{}", names.join("-")));
         fs_err::create_dir_all(&view).unwrap();
         fs_err::copy(self.store.join("oci-layout"), view.join("oci-layout")).unwrap();
-        let document: serde_json::Value = serde_json::from_slice(&self.blob(&manifest.digest)).unwrap();
-        let entry = serde_json::json!({
-            "mediaType": document["mediaType"], "digest": manifest.digest, "size": manifest.size });
-        let index = serde_json::json!({ "schemaVersion": 2, "manifests": [entry] });
+        let entry = |manifest: &Descriptor| {
+            let document: serde_json::Value = serde_json::from_slice(&self.blob(&manifest.digest)).unwrap();
+            serde_json::json!({ "mediaType": document["mediaType"], "digest": manifest.digest, "size": manifest.size })
+        };
+        let entries: Vec<serde_json::Value> = manifests.iter().map(entry).collect();
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": entries });
         fs_err::write(view.join("index.json"), index.to_string()).unwrap();
         std::os::unix::fs::symlink(self.store.join("blobs"), view.join("blobs")).unwrap();
         view.display().to_string()
@@ -103,7 +106,7 @@ fn skopeo_reads_the_store_in_place() {
     // Debian's skopeo (1.9) finds no Docker manifest by its name in any layout; alone in one it takes it.
     let pause = fetched.bench.read_lock().image["pause"].platforms[&Platform::LinuxArm64].manifest;
     let node = format!("oci:{}:{NODE}", fetched.store.display());
-    for (image, document) in [(node, &fetched.index), (format!("oci:{}", fetched.view(pause)), &fetched.docker)] {
+    for (image, document) in [(node, &fetched.index), (format!("oci:{}", fetched.view(&[pause])), &fetched.docker)] {
         assert_eq!(run(&skopeo, &["inspect", "--raw", &image]), *document, "{image}");
         let copied = fetched.bench.path("copied").join(Digest::of(document).short());
         fs_err::create_dir_all(&copied).unwrap();
@@ -178,9 +181,30 @@ fn crane_reads_the_store_in_place() {
         let pin = &lock.image[name].platforms[&Platform::LinuxArm64];
         let manifest = fetched.blob(&pin.manifest.digest);
         let to = format!("{}/lab/{name}:v1", registry.address);
-        run(&crane, &["push", "--insecure", &fetched.view(pin.manifest), &to]);
+        run(&crane, &["push", "--insecure", &fetched.view(&[pin.manifest]), &to]);
         assert_eq!(run(&crane, &["manifest", "--insecure", &to]), manifest, "{name}");
         let layer = format!("{}/lab/{name}@{}", registry.address, pin.layers[0].digest);
         assert_eq!(run(&crane, &["blob", "--insecure", &layer]), fetched.blob(&pin.layers[0].digest), "{name}");
+    }
+}
+
+/// The whole store by one command: what crane makes of an index that names a platform that the lab does not need, and
+/// the way round it that docs/decisions.md describes.
+#[test]
+fn crane_takes_the_whole_store_through_an_index_of_what_is_there() {
+    let Some(crane) = tool("crane") else { return };
+    let fetched = Fetched::new();
+    let registry = Registry::start(&crane);
+    let to = format!("{}/lab/all:v1", registry.address);
+    let store = fetched.store.display().to_string();
+    let refused = Command::new(&crane).args(["push", "--insecure", "--index", &store, &to]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("no such file"), "{said}");
+    let lock = fetched.bench.read_lock();
+    let manifests = ["node", "pause"].map(|name| lock.image[name].platforms[&Platform::LinuxArm64].manifest);
+    run(&crane, &["push", "--insecure", "--index", &fetched.view(&manifests), &to]);
+    for manifest in manifests {
+        let one = format!("{}/lab/all@{}", registry.address, manifest.digest);
+        assert_eq!(run(&crane, &["manifest", "--insecure", &one]), fetched.blob(&manifest.digest));
     }
 }
