@@ -67,9 +67,14 @@ pub fn judge(context: &Context, lock: &Lock) -> miette::Result<Standing> {
 /// As for [`judge`].
 pub fn introduce(context: &Context, lock: &Lock) -> miette::Result<Standing> {
     let standing = judge(context, lock)?;
+    say(context, lock, &standing);
+    Ok(standing)
+}
+
+/// Tells people which lab this is and who vouches for it.
+pub fn say(context: &Context, lock: &Lock, standing: &Standing) {
     let text = format!("lab {} ({}), {standing}", lock.name, lock.lab_id().short());
     context.reporter.report(Event::Note { text });
-    Ok(standing)
 }
 
 /// Refuses to complete a signed lock.

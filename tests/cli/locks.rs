@@ -69,6 +69,7 @@ fn fetching_offline_names_what_is_missing() {
     let ran = Home::with_small_lab().run(&["fetch", "--offline"]);
     assert_eq!(ran.exit, 20);
     insta::assert_snapshot!(ran.stderr, @r"
+    lab small (d9e966e258db), unsigned
     warning: manifest.operator file: offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for (failed)
     error: 1 artifact could not be had
       manifest.operator (file): offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for

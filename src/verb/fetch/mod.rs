@@ -94,10 +94,11 @@ pub async fn run(
     if request.locked {
         CheckedLock::new(lock.clone())?;
     }
-    let standing = signature::introduce(context, &lock)?;
+    let standing = signature::judge(context, &lock)?;
     let store = context.open_store()?;
     let before = store.present()?;
     let client = Arc::new(client(context, request)?);
+    signature::say(context, &lock, &standing);
     let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
     let mut run =
         Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new(), sources: Vec::new() };
