@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use ztlab::{
     base::{Descriptor, Digest, Event, report::Silent},
-    fetch::{Client, Network, Source, take_from},
+    fetch::{Client, Lanes, Network, Source, fetch_all},
     lockfile,
     plan::Plan,
     store::Store,
@@ -182,10 +182,11 @@ async fn another_store_fetches_everything_from_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let source = Source::parse(&format!("http://{}/", server.address), folder.path()).unwrap();
-    let client = Client::new(Network::default(), Arc::new(Silent)).unwrap();
+    let client = Arc::new(Client::new(Network::default(), Arc::new(Silent)).unwrap());
     let missing = Plan::new(&lab.lock, &store.present().unwrap(), &[]).missing;
-    let left = take_from(&source, &client, &store, missing, 4, &BTreeMap::new()).await.unwrap();
-    assert_eq!(left, []);
+    let lanes = Lanes::new(&client, &[source]);
+    let failures = fetch_all(&client, &store, missing, 4, &lanes).await;
+    assert!(failures.is_empty(), "{:?}", failures.iter().map(|one| one.error.to_string()).collect::<Vec<_>>());
     assert_eq!(Plan::new(&lab.lock, &store.present().unwrap(), &[]).missing, []);
     server.stop().await;
 }
