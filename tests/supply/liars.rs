@@ -300,11 +300,11 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[allow(clippy::print_stdout, reason = "who sees a run fail needs its seed")]
 async fn no_wrong_byte_is_accepted_from_peers_that_lie_and_every_run_ends_complete() {
     let runs = setting("ZTLAB_LIARS").unwrap_or(FEW);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = setting("ZTLAB_SEED").unwrap_or(now.as_millis() as u64);
-    #[allow(clippy::print_stdout, reason = "who sees a run fail needs its seed")]
     println!("{runs} runs; the same again with ZTLAB_SEED={seed}");
     let (seen, blamed) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
     let mut dice = Random(seed);
