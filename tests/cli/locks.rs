@@ -70,7 +70,6 @@ fn fetching_offline_names_what_is_missing() {
     assert_eq!(ran.exit, 20);
     insta::assert_snapshot!(ran.stderr, @r"
     lab small (d9e966e258db), unsigned
-    warning: manifest.operator file: offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for (failed)
     error: 1 artifact could not be had
       manifest.operator (file): offline: https://upstream.invalid/v3.27.0/operator.yaml was not asked for
           run the same command without `--offline`, or bring the blobs with `ztlab fetch --from DIR`

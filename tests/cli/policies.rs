@@ -150,7 +150,7 @@ fn an_unknown_key_of_the_policy_is_shown_in_its_place() {
 
       × cannot read the policy: unknown field `hosts`, expected one of `schema`,
       │ `https-only`, `digest`, `forbid-tag`, `forbid-pull-policy`, `min-age`,
-      │ `unknown-age`, `host`
+      │ `unknown-age`, `host`, `signature`
        ╭─[lock/policy.toml:2:2]
      1 │ schema = 1
      2 │ [hosts]
