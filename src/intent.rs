@@ -347,6 +347,19 @@ impl Intent {
                     return problem(format!("file `{from}` goes to `{to}`, which is no absolute path"));
                 }
             }
+            // A relative one would depend on the base's.
+            if !app.workdir.is_empty() && app.workdir != "/" && !app.workdir.strip_prefix('/').is_some_and(is_inside) {
+                return problem(format!("workdir `{}` is no absolute path", app.workdir));
+            }
+            if let Some(port) = app.ports.iter().find(|port| !is_port(port)) {
+                return problem(format!("port `{port}` is not of the form `80/tcp`, `80/udp` or `80/sctp`"));
+            }
+            if let Some(name) = app.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+                return problem(format!("`{name}` is no name of a variable"));
+            }
+            if app.labels.keys().any(String::is_empty) {
+                return problem("a label has no name".to_owned());
+            }
         }
         Ok(())
     }
@@ -372,6 +385,13 @@ fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.contains('\\')
         && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+/// A port as image configurations have it (image-spec v1.1, config.md, "ExposedPorts"), always with its protocol.
+fn is_port(port: &str) -> bool {
+    port.split_once('/').is_some_and(|(number, protocol)| {
+        number.parse::<u16>().is_ok_and(|number| number > 0) && matches!(protocol, "tcp" | "udp" | "sctp")
+    })
 }
 
 #[derive(Deserialize)]
@@ -416,6 +436,14 @@ url = "https://example.org/v{minikube}/minikube-{os}-{arch}"
         assert!(matches!(error, IntentError::Schema { found: 2 }), "{error}");
     }
 
+    /// An app with one more line.
+    fn app(line: &str) -> String {
+        format!(
+            "[image.b]\nref = \"docker.io/library/b:1\"\n[app.a]\npath = \"app/a\"\nbase = \"image.b\"\n\
+             ref = \"docker.io/library/a:1\"\ncommand = [\"a\"]\n{line}"
+        )
+    }
+
     #[test]
     fn bad_entries_are_refused() {
         for (text, expected) in [
@@ -427,6 +455,14 @@ url = "https://example.org/v{minikube}/minikube-{os}-{arch}"
                 "[app.a]\npath = \"app/a\"\nbase = \"image.b\"\nref = \"docker.io/library/a:1\"\ncommand = [\"a\"]",
                 "is no [image] of this lab",
             ),
+            (&app("ports = [\"80\"]"), "port `80` is not of the form"),
+            (&app("ports = [\"0/tcp\"]"), "port `0/tcp` is not of the form"),
+            (&app("ports = [\"65536/tcp\"]"), "port `65536/tcp` is not of the form"),
+            (&app("workdir = \"app\""), "workdir `app` is no absolute path"),
+            (&app("workdir = \"/app/../etc\""), "workdir `/app/../etc` is no absolute path"),
+            (&app("env = { \"A=B\" = \"C\" }"), "`A=B` is no name of a variable"),
+            (&app("labels = { \"\" = \"a\" }"), "a label has no name"),
+            (&app("labels = { a = 1 }"), "expected a string"),
         ] {
             let error = Intent::parse(&format!("schema = 1\nname = \"x\"\n{text}\n")).unwrap_err();
             assert!(error.to_string().contains(expected), "{text}: {error}");

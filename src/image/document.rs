@@ -13,6 +13,8 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a gzip layer.
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// A layer in the clear, in OCI's words.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A descriptor as manifests hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,6 +25,9 @@ use crate::base::{Descriptor, Digest, Platform};
 
 /// The time written into configs that ztlab makes: reproducible images have no other.
 const CREATED: &str = "1970-01-01T00:00:00Z";
+/// Docker's words for layers (distribution, "Image Manifest V2, Schema 2").
+const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// The variable in which the official Python images say their version.
 const PYTHON_VERSION: &str = "PYTHON_VERSION";
 
@@ -120,15 +123,16 @@ pub fn build(recipe: &Recipe, blobs: &dyn Blobs) -> Result<BuiltImage, BuildErro
     }
     let config = serde_json::to_vec(&config).map_err(io::Error::from)?;
 
-    // The bytes of a Docker layer and an OCI layer are the same gzip tar: one manifest speaks one dialect.
-    let mut layers: Vec<Descriptor> = base.layers.iter().map(|layer| layer.descriptor).collect();
-    layers.extend(new_layers.iter().map(|(_, layer)| Descriptor::of(&layer.gzip)));
+    let mut layers: Vec<_> = base.layers.iter().map(in_oci_words).collect();
+    let gzip = |layer: &layer::Layer| document::TypedDescriptor::new(document::LAYER_GZIP, Descriptor::of(&layer.gzip));
+    layers.extend(new_layers.iter().map(|(_, layer)| gzip(layer)));
     let manifest = document::Manifest {
         schema_version: 2,
         media_type: Some(document::MANIFEST.to_owned()),
         config: document::TypedDescriptor::new(document::CONFIG, Descriptor::of(&config)),
-        layers: layers.iter().map(|layer| document::TypedDescriptor::new(document::LAYER_GZIP, *layer)).collect(),
+        layers,
     };
+    let layers = manifest.layers.iter().map(|layer| layer.descriptor).collect();
     let manifest = serde_json::to_vec(&manifest).map_err(io::Error::from)?;
     Ok(BuiltImage {
         manifest,
@@ -136,6 +140,17 @@ pub fn build(recipe: &Recipe, blobs: &dyn Blobs) -> Result<BuiltImage, BuildErro
         layers,
         new_layers: new_layers.into_iter().map(|(_, layer)| layer.gzip).collect(),
     })
+}
+
+/// A layer of the base as one manifest names it: the bytes of a Docker layer and of an OCI layer are the same, and a
+/// manifest speaks one dialect. A layer in the clear stays one: a reader believes the type, not the bytes.
+fn in_oci_words(layer: &document::TypedDescriptor) -> document::TypedDescriptor {
+    let kind = match layer.media_type.as_str() {
+        DOCKER_LAYER_GZIP => document::LAYER_GZIP,
+        DOCKER_LAYER => document::LAYER,
+        other => other,
+    };
+    document::TypedDescriptor::new(kind, layer.descriptor)
 }
 
 /// A base of another platform or Python would be found in the cluster only, by a container that does not start.

@@ -13,6 +13,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+mod hostile;
+mod official;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -47,6 +50,7 @@ workdir = "/app"
 user = "10001:10001"
 ports = ["5000/tcp"]
 env = { PYTHONUNBUFFERED = "1" }
+labels = { "org.opencontainers.image.title" = "web", "a b" = "ä \\ \" 二" }
 command = ["/app/run.sh"]
 "#;
 
@@ -164,19 +168,28 @@ fn base(platform: Platform, put: &impl Fn(&[u8]) -> Descriptor) -> ImagePin {
 
 /// The wheel `demo` of one module and one program.
 fn wheel(module: &str) -> Vec<u8> {
-    let members = [
+    wheel_of(&members(module))
+}
+
+/// What that wheel holds beside its RECORD.
+fn members(module: &str) -> [(&str, &str); 3] {
+    [
         ("demo/__init__.py", module),
         ("demo-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
         ("demo-1.dist-info/entry_points.txt", "[console_scripts]\ndemo = demo:main\n"),
-    ];
+    ]
+}
+
+/// A wheel of these members, in this order, and a RECORD of them.
+fn wheel_of(members: &[(&str, &str)]) -> Vec<u8> {
     let mut record = String::from("demo-1.dist-info/RECORD,,\n");
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (path, text) in members {
         // What RECORD says is always the module as it should be.
-        let recorded = if path == "demo/__init__.py" { "x = 1\n" } else { text };
+        let recorded = if *path == "demo/__init__.py" { "x = 1\n" } else { text };
         let hash = BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(recorded.as_bytes()));
         record.push_str(&format!("{path},sha256={hash},{}\n", recorded.len()));
-        zip.start_file(path, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.start_file(*path, zip::write::SimpleFileOptions::default()).unwrap();
         zip.write_all(text.as_bytes()).unwrap();
     }
     zip.start_file("demo-1.dist-info/RECORD", zip::write::SimpleFileOptions::default()).unwrap();
@@ -230,6 +243,38 @@ fn the_digests_are_the_pinned_ones_whatever_the_machine() {
     // The same locks follow, byte for byte.
     let lock = |lab: &Lab| fs_err::read_to_string(lab.lock_path()).unwrap();
     assert_eq!(lock(&one), lock(&other));
+}
+
+#[test]
+fn a_clean_clone_gives_the_same_digests() {
+    let lab = Lab::new("-origin");
+    let (from, to) = (lab.path("lab"), lab.path("clone"));
+    let git = |folder: &Path, arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(folder).args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
+        let output = command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    git(&from, &["init", "--quiet"]);
+    git(&from, &["add", "--all"]);
+    git(&from, &["commit", "--quiet", "--message", "The lab"]);
+    git(lab.folder.path(), &["clone", "--quiet", from.to_str().unwrap(), to.to_str().unwrap()]);
+    fs_err::remove_dir_all(&from).unwrap();
+    fs_err::rename(&to, &from).unwrap();
+    assert_eq!(built(lab.run(&["build"])).0, expected());
+}
+
+#[test]
+fn the_order_of_files_does_not_matter() {
+    let lab = Lab::new("");
+    let mut turned = members("x = 1\n");
+    turned.reverse();
+    let turned = wheel_of(&turned);
+    assert_ne!(turned, wheel("x = 1\n"));
+    lab.lock_parts(&turned);
+    let text = fs_err::read_to_string(lab.lock_path()).unwrap();
+    assert!(text.contains(&Descriptor::of(&turned).digest.to_string()));
+    assert_eq!(built(lab.run(&["build"])).0, expected());
 }
 
 const NOBODY: u32 = 65534;
