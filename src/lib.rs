@@ -21,6 +21,7 @@
 //! | [`serve`] | the store for a room: blobs, the OCI distribution API, a page; read-only, with limits |
 //! | [`proof`] | is the lab what it claims? probes with evidence and positive controls |
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
+//! | [`machine`] | is this machine fit? what was seen, and what follows from it |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
 //! | [`fetch`] | the only sockets to the outside: scheduler, attempt, retry, mirrors; the offline switch |
 //! | [`bundle`] | one portable file of a lab, written and read; ends in the same blobs as a fetch |
@@ -39,6 +40,7 @@ pub mod fetch;
 pub mod image;
 pub mod intent;
 pub mod lockfile;
+pub mod machine;
 pub mod node;
 pub mod plan;
 pub mod proof;

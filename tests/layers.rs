@@ -9,13 +9,13 @@ use std::{
 };
 
 /// The rooms from the top down, as the table in `src/lib.rs` lists them.
-const ROOMS: [&str; 18] = [
-    "cli", "verb", "review", "step", "demand", "image", "resolve", "serve", "proof", "node", "cluster", "fetch",
-    "bundle", "plan", "store", "lockfile", "intent", "base",
+const ROOMS: [&str; 19] = [
+    "cli", "verb", "review", "step", "demand", "image", "resolve", "serve", "proof", "node", "machine", "cluster",
+    "fetch", "bundle", "plan", "store", "lockfile", "intent", "base",
 ];
 
 /// Rooms that keep out of rooms below them as well: (room, what it may use, why).
-const NARROWER: [(&str, &[&str], &str); 10] = [
+const NARROWER: [(&str, &[&str], &str); 11] = [
     ("bundle", &["plan", "store", "lockfile", "base"], "files and values; nothing in it asks a network or a cluster"),
     (
         "review",
@@ -31,6 +31,7 @@ const NARROWER: [(&str, &[&str], &str); 10] = [
     ),
     ("proof", &["node", "cluster", "base"], "judges the running lab; what the lock says is handed to it as values"),
     ("node", &["cluster", "base"], "takes streams; where the bytes come from is not its business"),
+    ("machine", &["cluster", "base"], "asks programs and reads files; which lab is meant is handed to it as values"),
     ("cluster", &["base"], "talks to a cluster; knows no store and no lock"),
     ("store", &["base"], "keeps blobs; knows nothing about what they are for"),
     ("intent", &["base"], "what a person asks for stands alone"),

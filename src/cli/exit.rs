@@ -277,6 +277,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("machine::docker", 30, "Docker does not answer: it is not installed or not started."),
     explain("machine::memory", 30, "Docker has less memory than the node is to have."),
     explain("machine::platform", 30, "ztlab has no lab for this kind of machine."),
+    explain(
+        "machine::unfit",
+        30,
+        "Something on this machine would make an install fail. `ztlab doctor` lists everything, each with what to type.",
+    ),
     explain("manifest::object", 2, "A document in a manifest is no Kubernetes object."),
     explain("manifest::yaml", 2, "A manifest is not YAML."),
     explain("minikube::command", 31, "Minikube failed. The end of its output is in the message."),

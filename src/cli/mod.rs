@@ -224,6 +224,12 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
             };
             render::outcome("preload", &verb::preload::run(context, &request).await?, json);
         }
+        Verb::Doctor(args::DoctorArguments { profile, memory, cpus }) => {
+            let request = verb::doctor::Request { profile, memory, cpus };
+            let diagnosis = verb::doctor::run(context, &request).await?;
+            render::outcome("doctor", &diagnosis, json);
+            diagnosis.verdict()?;
+        }
         Verb::Install(arguments) => {
             let target = choose(&arguments.target, Some(&arguments))?;
             let options = options(context, Some(&arguments))?;

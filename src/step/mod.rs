@@ -57,4 +57,4 @@ pub use graph::{Step, Target};
 pub use receipt::Receipt;
 pub use report::{PlannedStep, Report};
 pub use run::{Install, InstallError};
-pub use setup::{Options, Setup};
+pub use setup::{Options, POD_CIDR, Setup};

@@ -1,5 +1,7 @@
 //! Is the store whole, the lab consistent, the machine fit? Looks, and changes nothing.
 
+use std::collections::BTreeSet;
+
 use super::{
     blobs,
     graph::Target,
@@ -7,13 +9,13 @@ use super::{
     objects::{ObjectsError, locked_references},
     report::Done,
     run::{Install, InstallError},
-    setup::{MissingEntry, version},
+    setup::{MissingEntry, POD_CIDR, version},
     tool,
 };
 use crate::{
     base::human_bytes,
-    cluster::process::{Child, ProcessError},
     demand::Shows,
+    machine::{self, Finding, Grade, Needs, Places},
     plan::DamagedArtifact,
 };
 
@@ -29,49 +31,31 @@ pub(super) enum PreflightError {
         )
     )]
     Damaged(Vec<DamagedArtifact>),
-    /// No Docker.
-    #[error("Docker does not answer")]
-    #[diagnostic(
-        code("machine::docker"),
-        help("start Docker Desktop, wait until it is up, then run the same command again")
-    )]
-    Docker(#[source] ProcessError),
+    /// Docker does not answer.
+    #[error("{}", .0.found)]
+    #[diagnostic(code("machine::docker"), help("{}", mend(.0)))]
+    Docker(Finding),
     /// Docker's machine is of another kind than the lock.
-    #[error("Docker runs on {found}, and the lock's images are for {expected}")]
-    #[diagnostic(
-        code("machine::architecture"),
-        help("use the lab for this machine, or lock it for {found} in lock/ztlab.toml (`node`)")
-    )]
-    Architecture {
-        /// What the lock says.
-        expected: String,
-        /// What Docker says.
-        found: String,
-    },
+    #[error("{}", .0.found)]
+    #[diagnostic(code("machine::architecture"), help("{}", mend(.0)))]
+    Architecture(Finding),
     /// Docker offers less memory than the node is to have.
-    #[error("Docker has {} of memory, and the node is to have {}", human_bytes(*.found), human_bytes(*.wanted))]
-    #[diagnostic(
-        code("machine::memory"),
-        help("give Docker Desktop more memory (Settings, Resources), or the node less: `ztlab install --memory MIB`")
-    )]
-    Memory {
-        /// Bytes that Docker offers.
-        found: u64,
-        /// Bytes that the node is to have.
-        wanted: u64,
-    },
+    #[error("{}", .0.found)]
+    #[diagnostic(code("machine::memory"), help("{}", mend(.0)))]
+    Memory(Finding),
     /// Docker offers fewer CPUs than the node is to have.
-    #[error("Docker has {found} CPUs, and the node is to have {wanted}")]
-    #[diagnostic(
-        code("machine::cpus"),
-        help("give Docker Desktop more CPUs (Settings, Resources), or the node fewer: `ztlab install --cpus {found}`")
-    )]
-    Cpus {
-        /// What Docker offers.
-        found: u32,
-        /// What the node is to have.
-        wanted: u32,
-    },
+    #[error("{}", .0.found)]
+    #[diagnostic(code("machine::cpus"), help("{}", mend(.0)))]
+    Cpus(Finding),
+    /// Anything else that an install cannot do without.
+    #[error("{}", .0.found)]
+    #[diagnostic(code("machine::unfit"), help("{}", mend(.0)))]
+    Unfit(Finding),
+}
+
+fn mend(finding: &Finding) -> String {
+    let fix = finding.fix.as_deref().unwrap_or("`ztlab doctor` says more");
+    format!("{fix}; then the same command again (`ztlab doctor` shows all that it looks at)")
 }
 
 fn listed(damaged: &[DamagedArtifact]) -> String {
@@ -86,7 +70,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     let images = images::of_lock(lock, install.node);
     version(&lock.version, "istio")?;
     tool::program(install, "istioctl")?;
-    if let Target::Minikube { memory, cpus, .. } = &install.target {
+    if let Target::Minikube { .. } = &install.target {
         version(&lock.version, "kubernetes")?;
         tool::program(install, "minikube")?;
         if !images.iter().any(|image| image.role == Role::NodeBase) {
@@ -97,7 +81,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         if !findings.is_empty() {
             return Err(ObjectsError::Unlocked { findings }.into());
         }
-        docker_is_fit(install, u64::from(*memory) << 20, *cpus).await?;
+        machine_is_fit(install).await?;
     } else {
         install.cluster().await?;
     }
@@ -108,34 +92,37 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     )))
 }
 
-/// Docker's own words: Minikube exits with less helpful ones, and later.
-async fn docker_is_fit(install: &Install, memory: u64, cpus: u32) -> Result<(), PreflightError> {
-    const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
-    let output = Child::new("docker", &install.environment, DEADLINE)
-        .arguments(["info", "--format", "{{.MemTotal}} {{.NCPU}} {{.Architecture}}"])
-        .run()
-        .await
-        .map_err(PreflightError::Docker)?;
-    let text = output.text();
-    let mut words = text.split_whitespace();
-    let found_memory: u64 = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    let found_cpus: u32 = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    let found = match words.next().unwrap_or("an unknown architecture") {
-        "aarch64" => "arm64",
-        "x86_64" => "amd64",
-        other => other,
+/// The first thing that an install cannot do without: Minikube says it in less helpful words, and later.
+async fn machine_is_fit(install: &Install) -> Result<(), PreflightError> {
+    let Target::Minikube { profile, memory, cpus } = &install.target else { return Ok(()) };
+    let lock = install.complete.lock();
+    let images = lock.image.values().filter_map(|image| image.platforms.get(&install.node));
+    let layers: BTreeSet<_> = images.flat_map(|pin| pin.layers.iter().copied()).collect();
+    let needs = Needs {
+        profile: profile.clone(),
+        memory: u64::from(*memory) << 20,
+        cpus: *cpus,
+        architecture: install.node.architecture().to_owned(),
+        kubernetes: lock.version.get("kubernetes").map(|version| format!("v{version}")),
+        pod_cidr: POD_CIDR.to_owned(),
+        store_bytes: 0,
+        node_bytes: layers.iter().map(|layer| layer.size).sum(),
     };
-    if found != install.node.architecture() {
-        return Err(PreflightError::Architecture {
-            expected: install.node.architecture().to_owned(),
-            found: found.to_owned(),
-        });
-    }
-    if found_memory < memory {
-        return Err(PreflightError::Memory { found: found_memory, wanted: memory });
-    }
-    if found_cpus < cpus {
-        return Err(PreflightError::Cpus { found: found_cpus, wanted: cpus });
-    }
-    Ok(())
+    let places = Places {
+        environment: &install.environment,
+        profile,
+        minikube_home: &install.minikube_home,
+        // Every blob is in the store; what still grows on this machine is Minikube's cache.
+        store: &install.minikube_home,
+        kubeconfig: install.kubeconfig.as_deref(),
+    };
+    let findings = machine::judge(&machine::gather(&places).await, &needs);
+    let Some(fault) = findings.into_iter().find(|finding| finding.grade == Grade::Fault) else { return Ok(()) };
+    Err(match fault.check {
+        "docker" => PreflightError::Docker(fault),
+        "architecture" => PreflightError::Architecture(fault),
+        "memory" => PreflightError::Memory(fault),
+        "cpus" => PreflightError::Cpus(fault),
+        _ => PreflightError::Unfit(fault),
+    })
 }

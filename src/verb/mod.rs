@@ -4,6 +4,7 @@
 pub mod build;
 pub mod bundle;
 pub mod dev;
+pub mod doctor;
 pub mod estimate;
 pub mod fetch;
 pub mod install;

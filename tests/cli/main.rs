@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic like the test")]
 
 mod audits;
+mod doctor;
 mod home;
 mod locks;
 mod machines;

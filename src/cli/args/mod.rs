@@ -126,6 +126,8 @@ pub(super) enum Verb {
     Plan(TargetArguments),
     /// Bring the lab's images into a node's runtime and read them back; asks no cluster
     Preload(PreloadArguments),
+    /// Look whether this machine is fit for the lab, and say what to type where it is not
+    Doctor(DoctorArguments),
     /// Install the whole lab, from the store only
     Install(InstallArguments),
     /// Prove that the running lab is what it claims to be
@@ -275,6 +277,19 @@ pub(super) struct StartArguments {
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
     pub(super) memory: u32,
     /// Give the Minikube node this many CPUs, should it have to be made anew
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
+    pub(super) cpus: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// Name the Minikube profile that an install would make
+    #[arg(long, value_name = "NAME", default_value = "ztlab")]
+    pub(super) profile: String,
+    /// How much memory the Minikube node is to have, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
+    pub(super) memory: u32,
+    /// How many CPUs the Minikube node is to have
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
     pub(super) cpus: u32,
 }

@@ -3,6 +3,7 @@
 mod build;
 mod bundle;
 mod diff;
+mod doctor;
 mod install;
 mod lock;
 mod serve;
