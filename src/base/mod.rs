@@ -9,6 +9,7 @@ pub mod file;
 pub mod pipe;
 pub mod place;
 pub mod platform;
+pub mod quiet;
 pub mod reference;
 pub mod report;
 pub mod size;

@@ -324,6 +324,13 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("proof::prober", 40, "The pods that the probes call from cannot be made."),
     explain("proof::prober_start", 40, "The pods that the probes call from do not start."),
     explain("proof::unknown_probe", 2, "There is no probe of this name."),
+    explain("receipt::absent", 33, "The cluster has no receipt: no install of the lab ended in it."),
+    explain(
+        "receipt::differs",
+        40,
+        "Two receipts are not the same: another lock, another image, or a probe that ended otherwise. The table names each part.",
+    ),
+    explain("receipt::unreadable", 2, "A file is not a receipt, or the receipt in the cluster was edited."),
     explain("record::ask", 33, "The API server did not list its pods for the record."),
     explain("record::other", 2, "The record was made with another lock than the lab's."),
     explain("record::read", 2, "The record is not there or cannot be read."),
@@ -423,6 +430,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         2,
         "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY holds something that is no address of an HTTP proxy.",
     ),
+    explain("usage::report", 2, "The name of a report says its form: .md or .html."),
     explain("usage::revision", 2, "A word names neither a revision of the lab's repository nor a lock file."),
     explain("usage::roster", 2, "--seat and --roster belong together: whose report, and to whom."),
     explain(
@@ -433,6 +441,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("usage::split", 2, "--split makes parts that are too short or too many."),
     explain("usage::step", 2, "An install has no step of this name."),
     explain("usage::store", 2, "There is no place for the store."),
+    explain("usage::write", 2, "A report cannot be written where --report wants it."),
     explain(
         "usage::yes",
         2,

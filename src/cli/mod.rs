@@ -25,7 +25,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use self::{
-    args::{Arguments, ColorChoice, Global, InstallArguments, TargetArguments, Verb},
+    args::{Arguments, ColorChoice, Global, InstallArguments, ReceiptAction, TargetArguments, Verb},
     progress::{Progress, Style},
     settings::Settings,
 };
@@ -253,11 +253,26 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         }
         Verb::Verify(arguments) => {
             let target = choose(&arguments.target, None)?;
+            let report = arguments.report.as_deref();
+            // A name that cannot be meant is told now, not after the minute that the probes take.
+            let form = report.map(outcome::report::Form::of).transpose()?;
             let run = verb::verify::run(context, target, options(context, None)?, &arguments.probe);
             let did = |proof: &verb::verify::Proof| arguments.probe.is_empty().then(|| verb::seat::verified(proof));
             let proof = seat::telling(context, &arguments.seat, run, did).await?;
+            if let (Some(path), Some(form)) = (report, form) {
+                outcome::report::write(path, form, &proof)?;
+            }
             render::outcome("verify", &outcome::Taught { proof: &proof, teach: arguments.teach }, json);
             proof.verdict()?;
+        }
+        Verb::Receipt { action: ReceiptAction::Show { target, output } } => {
+            let receipt = verb::receipt::show(context, &choose(&target, None)?, output.as_deref()).await?;
+            render::outcome("receipt show", &receipt, json);
+        }
+        Verb::Receipt { action: ReceiptAction::Diff { one, other } } => {
+            let compared = verb::receipt::diff(&one, &other)?;
+            render::outcome("receipt diff", &compared, json);
+            compared.verdict()?;
         }
         Verb::Open(arguments) => {
             let target = choose(&arguments.target, None)?;

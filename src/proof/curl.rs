@@ -8,7 +8,8 @@ use std::{fmt, time::Duration};
 
 use kube::Client;
 
-use crate::cluster::exec::{ExecError, exec};
+use super::prober::Prober;
+use crate::cluster::exec::{ExecError, ExecOutput, exec};
 
 /// The name of the container that runs curl.
 pub const CONTAINER: &str = "probe";
@@ -22,6 +23,11 @@ const EXIT_RECEIVE: i32 = 56;
 const WRITE_OUT: &str = "\n%{http_code} %{time_connect}";
 /// What the API server and the kubelet may add to curl's own time limit.
 const EXEC_MARGIN: Duration = Duration::from_secs(20);
+
+/// What Envoy's authorization filter answers with, to the byte (envoy 1.28, `rbac_filter.cc`).
+const ACCESS_DENIED: &str = "RBAC: access denied";
+/// Before each line that [`many`] makes curl write: the call's place in the list. (An `@` would name a file to curl.)
+const MARK: char = '=';
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +96,81 @@ pub async fn call(client: &Client, namespace: &str, pod: &str, url: &str, second
     Ok(parse(&output.stdout, &output.stderr, output.code))
 }
 
+/// One of several calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+}
+
+/// Makes several calls from one pod side by side, `times` in a row, with one command. The answers are in the order of the
+/// calls.
+///
+/// # Errors
+/// When the pod cannot be reached; however a call itself ends is an [`Answer`].
+pub async fn many(
+    client: &Client,
+    from: &Prober,
+    calls: &[Request],
+    seconds: u64,
+    times: usize,
+) -> Result<Vec<Vec<Answer>>, ExecError> {
+    let command = side_by_side(calls, seconds, times);
+    let deadline = Duration::from_secs(seconds) * u32::try_from(times).unwrap_or(1) + EXEC_MARGIN;
+    let output = run(client, from, &command, deadline).await?;
+    Ok((0..calls.len()).map(|index| parse_line(&output.stdout, index)).collect())
+}
+
+/// Runs a command in a probing pod.
+pub(super) async fn run(
+    client: &Client,
+    from: &Prober,
+    command: &[String],
+    deadline: Duration,
+) -> Result<ExecOutput, ExecError> {
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    exec(client, &from.namespace, &from.name, CONTAINER, &command, deadline).await
+}
+
+/// The shell only repeats: the calls are its arguments, so nothing in them is read as a command.
+fn side_by_side(calls: &[Request], seconds: u64, times: usize) -> Vec<String> {
+    let repeat = format!("n={times}; while [ $n -gt 0 ]; do \"$@\"; n=$((n-1)); done; exit 0");
+    let mut command =
+        ["sh", "-c", &repeat, "sh", "curl", "-q", "-sS", "-Z", "--parallel-immediate", "--parallel-max", "64"]
+            .map(str::to_owned)
+            .to_vec();
+    for (index, Request { method, url }) in calls.iter().enumerate() {
+        if index > 0 {
+            command.push("--next".to_owned());
+        }
+        // The body is thrown away: several at once could not be told apart. Envoy's refusal has a length of its own.
+        let line =
+            format!("{MARK}{index} %{{exitcode}} %{{http_code}} %{{time_connect}} %{{size_download}} %{{errormsg}}\\n");
+        let seconds = seconds.to_string();
+        let one = ["-k", "--noproxy", "*", "-m", &seconds, "-o", "/dev/null", "-w", &line, "-X", method, url];
+        command.extend(one.map(str::to_owned));
+    }
+    command
+}
+
+/// The answers of one call, in the order in which they came.
+fn parse_line(stdout: &str, index: usize) -> Vec<Answer> {
+    let mark = format!("{MARK}{index} ");
+    let lines = stdout.lines().filter_map(|line| line.strip_prefix(&mark));
+    lines
+        .map(|line| {
+            let mut fields = line.splitn(5, ' ');
+            let mut next = || fields.next().unwrap_or_default().to_owned();
+            let (exit, status, connect, size, said) = (next(), next(), next(), next(), next());
+            let refused = status == "403" && size == ACCESS_DENIED.len().to_string();
+            let body = if refused { ACCESS_DENIED } else { "" };
+            parse(&format!("{body}\n{status} {connect}"), &said, exit.parse().unwrap_or(-1))
+        })
+        .collect()
+}
+
 /// Reads what curl wrote and its exit code.
 pub fn parse(stdout: &str, stderr: &str, exit: i32) -> Answer {
     let (body, written) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", stdout.trim_end()));
@@ -98,7 +179,7 @@ pub fn parse(stdout: &str, stderr: &str, exit: i32) -> Answer {
     // A locale may write a comma.
     let connect: f64 = fields.next().and_then(|field| field.replace(',', ".").parse().ok()).unwrap_or(0.0);
     match (exit, status) {
-        (0, 1..) => Answer::Http { status, access_denied: body.contains("RBAC: access denied") },
+        (0, 1..) => Answer::Http { status, access_denied: body.contains(ACCESS_DENIED) },
         (EXIT_TIME_LIMIT, _) if connect > 0.0 => Answer::Stalled,
         (EXIT_TIME_LIMIT, _) => Answer::Silence,
         // curl reports a connect timeout of the kernel as 7 too, but only after minutes.
@@ -129,6 +210,29 @@ mod tests {
         ] {
             assert_eq!(parse(stdout, stderr, exit), expected, "{stdout:?} {exit}");
         }
+    }
+
+    #[test]
+    fn answers_of_calls_side_by_side_are_sorted_by_call() {
+        let written = "=1 28 000 0.000000 0 Connection timed out after 3001 milliseconds\n\
+                       =0 0 403 0.000812 19 \n=0 0 403 0.000812 9 \n=10 0 200 0.1 5 \n=0 0 404 0.1 19 \n\
+                       =1 7 000 0.000000 0 Failed to connect to 10.244.0.9 port 81\n";
+        let denied = |access_denied| Answer::Http { status: 403, access_denied };
+        assert_eq!(
+            parse_line(written, 0),
+            [denied(true), denied(false), Answer::Http { status: 404, access_denied: false }]
+        );
+        assert_eq!(parse_line(written, 1), [Answer::Silence, Answer::Refused]);
+        assert_eq!(parse_line(written, 2), []);
+    }
+
+    #[test]
+    fn a_url_cannot_become_a_command() {
+        let request = Request { method: "GET".to_owned(), url: "http://x/$(reboot)".to_owned() };
+        let command = side_by_side(&[request.clone(), request], 3, 3);
+        assert!(!command[2].contains("reboot"), "{command:?}");
+        assert_eq!(command.iter().filter(|part| *part == "http://x/$(reboot)").count(), 2);
+        assert_eq!(command.iter().filter(|part| *part == "--next").count(), 1);
     }
 
     #[test]

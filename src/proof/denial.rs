@@ -9,6 +9,7 @@ use super::{
     curl::{self, Answer},
     patience,
     prober::{Destination, Prober, Probers, destinations},
+    role::Role,
 };
 
 /// Enough for packets inside one node; a dropped flow costs this three times.
@@ -123,13 +124,23 @@ fn succeeded(asked: &Asked) -> bool {
 /// How the frontend calls the backend.
 const BACKEND: &str = "http://backend-service:5000/api/";
 
+/// The pods of these roles.
+pub(super) fn pods<const COUNT: usize>(probers: &Probers, roles: [Role; COUNT]) -> Result<[&Prober; COUNT], Findings> {
+    let mut found = Vec::with_capacity(COUNT);
+    for role in roles {
+        found.push(probers.at(role).map_err(|error| Findings::could_not("ask from every pod", &error))?);
+    }
+    found.try_into().map_err(|_| Findings::failed("no probing pods", Vec::new(), ""))
+}
+
 /// A pod with an allowed caller's label and no certificate is cut off.
 pub async fn plaintext(context: &ProofContext<'_>, probers: &Probers) -> Findings {
-    let (control, denied) = join(
-        ask(context, &probers.caller, BACKEND, MESHED_SECONDS),
-        ask(context, &probers.plain, BACKEND, MESHED_SECONDS),
-    )
-    .await;
+    let [caller, plain] = match pods(probers, [Role::Caller, Role::Plain]) {
+        Ok(pods) => pods,
+        Err(findings) => return findings,
+    };
+    let (control, denied) =
+        join(ask(context, caller, BACKEND, MESHED_SECONDS), ask(context, plain, BACKEND, MESHED_SECONDS)).await;
     let line = denied.line("frontend's label, no sidecar", "backend");
     let control_line = control.line("frontend's label, with sidecar", "backend");
     judge((&control, succeeded(&control), control_line), &[(denied, Expected::Cut, line)])
@@ -137,11 +148,12 @@ pub async fn plaintext(context: &ProofContext<'_>, probers: &Probers) -> Finding
 
 /// A pod in the mesh with an allowed label and another account gets 403.
 pub async fn wrong_identity(context: &ProofContext<'_>, probers: &Probers) -> Findings {
-    let (control, denied) = join(
-        ask(context, &probers.caller, BACKEND, MESHED_SECONDS),
-        ask(context, &probers.impostor, BACKEND, MESHED_SECONDS),
-    )
-    .await;
+    let [caller, impostor] = match pods(probers, [Role::Caller, Role::Impostor]) {
+        Ok(pods) => pods,
+        Err(findings) => return findings,
+    };
+    let (control, denied) =
+        join(ask(context, caller, BACKEND, MESHED_SECONDS), ask(context, impostor, BACKEND, MESHED_SECONDS)).await;
     let line = denied.line("frontend's label, loadtest's account", "backend");
     let control_line = control.line("frontend's label, frontend's account", "backend");
     judge((&control, succeeded(&control), control_line), &[(denied, Expected::Forbidden, line)])
@@ -152,20 +164,23 @@ pub async fn wrong_identity(context: &ProofContext<'_>, probers: &Probers) -> Fi
 /// The control has no sidecar either and is only connected, then cut off: at the layer that is judged here, that is
 /// getting through.
 pub async fn wrong_label(context: &ProofContext<'_>, probers: &Probers) -> Findings {
+    let [plain, stranger, outsider] = match pods(probers, [Role::Plain, Role::Stranger, Role::Outsider]) {
+        Ok(pods) => pods,
+        Err(findings) => return findings,
+    };
     let namespace = &context.app_namespace;
     let targets = [
         ("backend", format!("http://backend-service.{namespace}:5000/api/")),
         ("frontend", format!("http://frontend-service.{namespace}:80/")),
     ];
-    let callers =
-        [("a stranger's label", &probers.stranger), ("frontend's label in another namespace", &probers.outsider)];
+    let callers = [("a stranger's label", stranger), ("frontend's label in another namespace", outsider)];
     let questions = callers.iter().flat_map(|caller| targets.iter().map(move |target| (caller, target)));
     let denials = join_all(questions.map(|((who, prober), (what, url))| async move {
         let asked = ask(context, prober, url, SILENCE_SECONDS).await;
         let line = asked.line(who, what);
         (asked, Expected::Silence, line)
     }));
-    let (control, denials) = join(ask(context, &probers.plain, BACKEND, SILENCE_SECONDS), denials).await;
+    let (control, denials) = join(ask(context, plain, BACKEND, SILENCE_SECONDS), denials).await;
     let connected = control.believed.as_ref().is_some_and(Answer::connected);
     let line = control.line("frontend's label, no sidecar either", "backend");
     judge((&control, connected, line), &denials)
@@ -173,15 +188,16 @@ pub async fn wrong_label(context: &ProofContext<'_>, probers: &Probers) -> Findi
 
 /// A pod of the app reaches nothing beyond the rules, while a pod without policies reaches all of it.
 pub async fn egress(context: &ProofContext<'_>, probers: &Probers) -> Findings {
+    let [plain, outsider] = match pods(probers, [Role::Plain, Role::Outsider]) {
+        Ok(pods) => pods,
+        Err(findings) => return findings,
+    };
     let destinations = match destinations(&context.client).await {
         Ok(destinations) => destinations,
         Err(error) => return Findings::could_not("find out what to call", &error),
     };
     let both = join_all(destinations.iter().map(|Destination { name, url }| async move {
-        let asked = join(
-            ask(context, &probers.plain, url, SILENCE_SECONDS),
-            ask(context, &probers.outsider, url, SILENCE_SECONDS),
-        );
+        let asked = join(ask(context, plain, url, SILENCE_SECONDS), ask(context, outsider, url, SILENCE_SECONDS));
         (name, asked.await)
     }))
     .await;

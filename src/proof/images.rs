@@ -126,7 +126,7 @@ fn not_locked(locked: &BTreeMap<String, KnownImage>, asked: &str, image_id: &str
 }
 
 /// The digest in an image ID: `sha256:…`, `docker://sha256:…`, `docker-pullable://name@sha256:…` or `name@sha256:…`.
-fn digest_of(image_id: &str) -> Option<Digest> {
+pub(super) fn digest_of(image_id: &str) -> Option<Digest> {
     image_id.rfind("sha256:").and_then(|start| image_id[start..].parse().ok())
 }
 

@@ -42,7 +42,7 @@ pub async fn pods_meshed(context: &ProofContext<'_>) -> Findings {
 }
 
 /// The pods of the app: not those that a proof made, nor those on their way out or done.
-fn app_pods(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+pub(super) fn app_pods(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
     pods.iter().filter(|pod| {
         let made_by_us = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROBE_LABEL));
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -151,12 +151,21 @@ async fn ask_app(context: &ProofContext<'_>, forged: Option<&str>) -> Result<(u1
     Err(format!("GET {APP_PATH} through svc/{GATEWAY_SERVICE}: expected HTTP 200 from the backend, found {last}"))
 }
 
+/// One request through the gateway, as an answer like any other.
+pub(super) async fn through_gateway(context: &ProofContext<'_>, path: &str) -> Result<super::curl::Answer, String> {
+    let target =
+        Target::Service { namespace: ISTIO_NAMESPACE.to_owned(), name: GATEWAY_SERVICE.to_owned(), port: GATEWAY_PORT };
+    let forward = Forward::open(&context.client, target, 0).await.map_err(|error| chain(&error))?;
+    let (status, body) = get(&format!("http://{}{path}", forward.address()), None).await?;
+    Ok(super::curl::Answer::Http { status, access_denied: body.contains("RBAC: access denied") })
+}
+
 fn beginning(body: &str) -> String {
     body.trim().chars().take(120).collect()
 }
 
 /// One GET to a forwarded port on loopback; a proxy must not come between.
-async fn get(url: &str, forged: Option<&str>) -> Result<(u16, String), String> {
+pub(super) async fn get(url: &str, forged: Option<&str>) -> Result<(u16, String), String> {
     let client = reqwest::Client::builder().no_proxy().timeout(HTTP_TIMEOUT).build().map_err(|error| chain(&error))?;
     let request =
         forged.into_iter().fold(client.get(url), |request, value| request.header("x-forwarded-client-cert", value));
@@ -165,18 +174,22 @@ async fn get(url: &str, forged: Option<&str>) -> Result<(u16, String), String> {
     Ok((status, response.text().await.map_err(|error| chain(&error))?))
 }
 
+/// Which object requires mutual TLS of the app, or which one weakens it.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn mtls_mode(context: &ProofContext<'_>) -> Result<Result<String, String>, kube::Error> {
+    let mesh = peer_authentications(context, ISTIO_NAMESPACE).await?;
+    let app = peer_authentications(context, &context.app_namespace).await?;
+    Ok(judge_modes(&mesh, &app))
+}
+
 /// Mutual TLS is required for the app's pods, and their sidecars have the newest rules.
 pub async fn mtls_strict(context: &ProofContext<'_>) -> Findings {
-    let (mesh, app) = match (
-        peer_authentications(context, ISTIO_NAMESPACE).await,
-        peer_authentications(context, &context.app_namespace).await,
-    ) {
-        (Ok(mesh), Ok(app)) => (mesh, app),
-        (Err(error), _) | (_, Err(error)) => return Findings::could_not("read the PeerAuthentications", &error),
-    };
-    let mode = match judge_modes(&mesh, &app) {
-        Ok(mode) => mode,
-        Err(what) => return Findings::failed(what, Vec::new(), ""),
+    let mode = match mtls_mode(context).await {
+        Ok(Ok(mode)) => mode,
+        Ok(Err(what)) => return Findings::failed(what, Vec::new(), ""),
+        Err(error) => return Findings::could_not("read the PeerAuthentications", &error),
     };
     let mut last = String::new();
     for attempt in 0..TRIES {

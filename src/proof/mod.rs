@@ -9,28 +9,47 @@
 //! |---|---|
 //! | [`curl`] | one call from inside a pod, and what its answer means |
 //! | [`patience`] | when an answer is believed (pure) |
+//! | [`role`] | whom the probing pods stand for (data) |
 //! | [`prober`] | the pods that the calls are made from |
+//! | [`policy`] | what the policy objects say about a call (pure) |
+//! | [`matrix`] | who may talk to whom: every call made, held against the intention and against the objects |
+//! | [`certificate`], [`services`] | what sidecars show, and what they need |
+//! | [`mutation`] | ways to weaken a policy, which a probe must notice (pure) |
+//! | [`quiet`] | does anything call out |
+//! | [`drift`] | from lock to manifest to what runs |
 //! | [`images`] | images on the node and in running containers |
 //! | [`mesh`] | sidecars, gateway, identity, mutual TLS settings |
 //! | [`denial`] | who is refused, and by which layer |
 
+pub mod certificate;
 pub mod curl;
 pub mod denial;
+pub mod drift;
 pub mod images;
+pub mod matrix;
 pub mod mesh;
+pub mod mutation;
 pub mod patience;
+pub mod policy;
 pub mod prober;
+pub mod quiet;
+pub mod role;
+pub mod services;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use kube::Client;
 use serde::Serialize;
+use tokio::sync::OnceCell;
 
 use crate::{
     base::{Digest, Event, Platform, Reporter},
     node::Node,
-    proof::prober::Probers,
+    proof::{matrix::cells, prober::Probers, role::Role},
 };
 
 /// One claim about the running lab.
@@ -45,7 +64,7 @@ pub struct Probe {
 }
 
 /// Every probe, in the order of a report: from the bytes up to the behaviour.
-pub const PROBES: [Probe; 10] = [
+pub const PROBES: [Probe; 19] = [
     Probe {
         name: "images-present",
         title: "every locked image is on the node under its digest",
@@ -57,9 +76,29 @@ pub const PROBES: [Probe; 10] = [
         why: "A tag can be moved to other bytes; the digest of what runs cannot.",
     },
     Probe {
+        name: "drift",
+        title: "lock, manifests, cluster and running containers name the same images",
+        why: "A lab drifts at one of three places: the file was edited, the object was edited, or the tag was moved.",
+    },
+    Probe {
+        name: "quiet",
+        title: "nothing in the lab calls out",
+        why: "Software likes to report usage, to ask for updates, to look which cloud it is in: here nobody is to know.",
+    },
+    Probe {
         name: "pods-meshed",
         title: "every pod of the app has its sidecar and is ready",
         why: "Without the sidecar a pod has no certificate: it can neither prove who it is nor check who calls.",
+    },
+    Probe {
+        name: "dns",
+        title: "names resolve in the app's pods, and only those that exist",
+        why: "Without names nothing finds anything: a lab without DNS looks like a lab that denies everything.",
+    },
+    Probe {
+        name: "istiod",
+        title: "the app's pods reach istiod where certificates and rules come from, and nowhere else",
+        why: "A sidecar that cannot reach istiod never becomes ready, and one that can reach its other ports sees too much.",
     },
     Probe {
         name: "gateway",
@@ -70,6 +109,11 @@ pub const PROBES: [Probe; 10] = [
         name: "identity",
         title: "the backend saw the frontend's certificate",
         why: "Zero Trust asks every caller who it is, also inside the cluster; the answer is a certificate, not an address.",
+    },
+    Probe {
+        name: "certificates",
+        title: "every sidecar shows a certificate of its own account that has not ended",
+        why: "An identity is worth as much as the certificate behind it: whose it is, and that it is still good.",
     },
     Probe {
         name: "mtls-strict",
@@ -95,6 +139,26 @@ pub const PROBES: [Probe; 10] = [
         name: "egress",
         title: "nothing leaves the app's namespace beyond the rules",
         why: "A pod that was taken over must not reach the API server, the control plane or the world.",
+    },
+    Probe {
+        name: "default-deny",
+        title: "what no rule names is closed in both directions",
+        why: "Rules that allow something come and go; what is closed must not be closed only because of one of them.",
+    },
+    Probe {
+        name: "packets",
+        title: "packets go where the network policies mean them to, and nowhere else",
+        why: "Who may talk to whom is a table: each rule is called where it allows, and next door, where it must not.",
+    },
+    Probe {
+        name: "requests",
+        title: "sidecars answer whom the authorization policies mean, for what they mean, and nobody else",
+        why: "The right caller may still ask for the wrong thing: method and path are part of who may do what.",
+    },
+    Probe {
+        name: "enforcement",
+        title: "every call ends as the policy objects in the cluster say",
+        why: "A policy is a wish until something enforces it: what the objects say and what packets do must agree.",
     },
 ];
 
@@ -129,6 +193,9 @@ pub struct Verdict {
     pub evidence: Vec<String>,
     /// What shows that the probe could have failed, or empty where nothing is denied.
     pub control: String,
+    /// The calls behind the claim, where it is a table of calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<matrix::Row>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -151,19 +218,34 @@ pub struct Findings {
     outcome: Outcome,
     evidence: Vec<String>,
     control: String,
+    calls: Vec<matrix::Row>,
 }
 
 impl Findings {
+    fn new(outcome: Outcome, evidence: Vec<String>, control: impl Into<String>) -> Self {
+        Self { outcome, evidence, control: control.into(), calls: Vec::new() }
+    }
+
     fn passed(evidence: Vec<String>, control: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Passed, evidence, control: control.into() }
+        Self::new(Outcome::Passed, evidence, control)
     }
 
     fn failed(what: impl Into<String>, evidence: Vec<String>, control: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed { what: what.into() }, evidence, control: control.into() }
+        Self::new(Outcome::Failed { what: what.into() }, evidence, control)
     }
 
     fn skipped(why: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Skipped { why: why.into() }, evidence: Vec::new(), control: String::new() }
+        Self::new(Outcome::Skipped { why: why.into() }, Vec::new(), "")
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The same, with the calls behind it.
+    fn with_calls(self, calls: Vec<matrix::Row>) -> Self {
+        Self { calls, ..self }
     }
 
     /// A failure because the probe itself could not be carried out.
@@ -212,6 +294,8 @@ pub struct ProofContext<'lab> {
     pub platform: Platform,
     /// Every locked image by its full reference.
     pub images: BTreeMap<String, KnownImage>,
+    /// What the lab's manifests start.
+    pub workloads: Vec<drift::Wanted>,
     /// The locked curl image that the probing pods run.
     pub prober_image: String,
     /// The app's namespace.
@@ -243,13 +327,15 @@ pub async fn prove(context: &ProofContext<'_>, names: &[String]) -> Result<Vec<V
     }
     let chosen: Vec<Probe> =
         PROBES.into_iter().filter(|probe| names.is_empty() || names.iter().any(|name| name == probe.name)).collect();
-    let (calling, looking): (Vec<Probe>, Vec<Probe>) = chosen.iter().partition(|probe| needs_probers(probe.name));
+    let wanted: BTreeSet<Role> = chosen.iter().flat_map(|probe| roles(probe.name)).collect();
+    let (calling, looking): (Vec<Probe>, Vec<Probe>) = chosen.iter().partition(|probe| !roles(probe.name).is_empty());
     // The pods take seconds to start; meanwhile the probes that need none run.
+    let asking = Asking::default();
     let (probers, mut verdicts) = tokio::join!(
-        start_probers(context, !calling.is_empty()),
-        join_all(looking.iter().map(|probe| one(context, *probe, None)))
+        start_probers(context, &wanted),
+        join_all(looking.iter().map(|probe| one(context, *probe, None, &asking)))
     );
-    verdicts.extend(join_all(calling.iter().map(|probe| one(context, *probe, probers.as_ref()))).await);
+    verdicts.extend(join_all(calling.iter().map(|probe| one(context, *probe, probers.as_ref(), &asking))).await);
     if !calling.is_empty() {
         prober::remove(context).await;
     }
@@ -258,41 +344,102 @@ pub async fn prove(context: &ProofContext<'_>, names: &[String]) -> Result<Vec<V
     Ok(verdicts)
 }
 
-fn needs_probers(name: &str) -> bool {
-    matches!(name, "plaintext" | "wrong-identity" | "wrong-label" | "egress")
+/// The pods that a probe calls from or to; none for a probe that only looks.
+fn roles(name: &str) -> Vec<Role> {
+    match name {
+        "plaintext" => vec![Role::Caller, Role::Plain],
+        "wrong-identity" => vec![Role::Caller, Role::Impostor],
+        "wrong-label" => vec![Role::Plain, Role::Stranger, Role::Outsider],
+        "egress" => vec![Role::Plain, Role::Outsider],
+        "dns" | "istiod" => vec![Role::Plain, Role::Newcomer],
+        "certificates" => vec![Role::Plain],
+        "default-deny" => cells::roles(&cells::sealed()),
+        "packets" => cells::roles(&cells::packets()),
+        "requests" => cells::roles(&cells::requests()),
+        "enforcement" => [cells::packets(), cells::requests()].iter().flat_map(|calls| cells::roles(calls)).collect(),
+        _ => Vec::new(),
+    }
 }
 
-async fn start_probers(context: &ProofContext<'_>, wanted: bool) -> Option<Result<Probers, Findings>> {
-    if !wanted {
+/// The tables of calls, each asked once, whoever judges it.
+#[derive(Default)]
+struct Asking {
+    packets: OnceCell<matrix::Asked>,
+    requests: OnceCell<matrix::Asked>,
+}
+
+impl Asking {
+    async fn packets(&self, context: &ProofContext<'_>, probers: &Probers) -> matrix::Asked {
+        self.packets.get_or_init(|| async { matrix::ask(context, probers, &cells::packets()).await }).await.clone()
+    }
+
+    async fn requests(&self, context: &ProofContext<'_>, probers: &Probers) -> matrix::Asked {
+        self.requests.get_or_init(|| async { matrix::ask(context, probers, &cells::requests()).await }).await.clone()
+    }
+}
+
+async fn start_probers(context: &ProofContext<'_>, roles: &BTreeSet<Role>) -> Option<Result<Probers, Findings>> {
+    if roles.is_empty() {
         return None;
     }
-    let started = prober::start(context).await;
+    let started = prober::start(context, roles).await;
     Some(started.map_err(|error| Findings::could_not("start the probing pods", &error)))
 }
 
-async fn one(context: &ProofContext<'_>, probe: Probe, probers: Option<&Result<Probers, Findings>>) -> Verdict {
+async fn one(
+    context: &ProofContext<'_>,
+    probe: Probe,
+    probers: Option<&Result<Probers, Findings>>,
+    asking: &Asking,
+) -> Verdict {
     let begun = Instant::now();
     let findings: BoxFuture<'_, Findings> = match (probe.name, probers) {
         ("images-present", _) => images::present(context).boxed(),
         ("images-running", _) => images::running(context).boxed(),
+        ("drift", _) => drift::drift(context).boxed(),
+        ("quiet", _) => quiet::quiet(context).boxed(),
         ("pods-meshed", _) => mesh::pods_meshed(context).boxed(),
         ("gateway", _) => mesh::gateway(context).boxed(),
         ("identity", _) => mesh::identity(context).boxed(),
         ("mtls-strict", _) => mesh::mtls_strict(context).boxed(),
         (_, Some(Err(findings))) => std::future::ready(findings.clone()).boxed(),
-        ("plaintext", Some(Ok(probers))) => denial::plaintext(context, probers).boxed(),
-        ("wrong-identity", Some(Ok(probers))) => denial::wrong_identity(context, probers).boxed(),
-        ("wrong-label", Some(Ok(probers))) => denial::wrong_label(context, probers).boxed(),
-        ("egress", Some(Ok(probers))) => denial::egress(context, probers).boxed(),
+        (name, Some(Ok(probers))) => calling(context, name, probers, asking),
         _ => std::future::ready(Findings::skipped("no probing pods were started")).boxed(),
     };
-    let Findings { outcome, evidence, control } = findings.await;
-    let verdict = Verdict { probe, outcome, evidence, control, seconds: begun.elapsed().as_secs_f64() };
+    let Findings { outcome, evidence, control, calls } = findings.await;
+    let verdict = Verdict { probe, outcome, evidence, control, calls, seconds: begun.elapsed().as_secs_f64() };
     let word = if verdict.passed() { "ok" } else { "not ok" };
     context
         .reporter
         .report(Event::Note { text: format!("probe {}: {word} after {:.1} s", probe.name, verdict.seconds) });
     verdict
+}
+
+/// The probes that call from the probing pods.
+fn calling<'run>(
+    context: &'run ProofContext<'_>,
+    name: &str,
+    probers: &'run Probers,
+    asking: &'run Asking,
+) -> BoxFuture<'run, Findings> {
+    match name {
+        "dns" => services::dns(context, probers).boxed(),
+        "istiod" => services::istiod(context, probers).boxed(),
+        "certificates" => certificate::certificates(context, probers).boxed(),
+        "plaintext" => denial::plaintext(context, probers).boxed(),
+        "wrong-identity" => denial::wrong_identity(context, probers).boxed(),
+        "wrong-label" => denial::wrong_label(context, probers).boxed(),
+        "egress" => denial::egress(context, probers).boxed(),
+        "default-deny" => async { matrix::judge(matrix::ask(context, probers, &cells::sealed()).await) }.boxed(),
+        "packets" => async { matrix::judge(asking.packets(context, probers).await) }.boxed(),
+        "requests" => async { matrix::judge(asking.requests(context, probers).await) }.boxed(),
+        "enforcement" => async {
+            let both = tokio::join!(asking.packets(context, probers), asking.requests(context, probers));
+            matrix::judge_enforced([both.0, both.1])
+        }
+        .boxed(),
+        _ => std::future::ready(Findings::skipped("nobody carries this probe out")).boxed(),
+    }
 }
 
 #[cfg(test)]
@@ -319,8 +466,15 @@ mod tests {
     #[test]
     fn a_verdict_serializes_flat() {
         let outcome = Outcome::Failed { what: "x".to_owned() };
-        let verdict = Verdict { probe: PROBES[3], outcome, evidence: vec![], control: String::new(), seconds: 1.5 };
+        let verdict = Verdict {
+            probe: PROBES[0],
+            outcome,
+            evidence: vec![],
+            control: String::new(),
+            calls: vec![],
+            seconds: 1.5,
+        };
         let json = serde_json::to_value(&verdict).unwrap();
-        assert_eq!((json["name"].as_str(), json["outcome"].as_str()), (Some("gateway"), Some("failed")));
+        assert_eq!((json["name"].as_str(), json["outcome"].as_str()), (Some("images-present"), Some("failed")));
     }
 }

@@ -1,25 +1,17 @@
-//! The pods that the calls are made from.
-//!
-//! | pod | namespace | labelled as | account | sidecar | stands for |
-//! |---|---|---|---|---|---|
-//! | caller | the app's | frontend | frontend | yes | one who may: the positive control |
-//! | impostor | the app's | frontend | loadtest | yes | the right label, the wrong certificate |
-//! | plain | the app's | frontend | frontend | no | the right label, no certificate |
-//! | stranger | the app's | (nobody's) | frontend | no | one whom no network policy lets in |
-//! | outsider | `ztlab-probe` | frontend | default | no | the same label in another namespace; a namespace without policies |
+//! The pods that the calls are made from; [`super::role`] says whom each stands for.
 //!
 //! All have a readiness gate that nobody ever fulfils. A pod labelled `app: frontend` would otherwise become an
 //! endpoint of the frontend's Service, and the app's users would be sent to a pod that only sleeps. So what is waited
 //! for is `ContainersReady`, not `Ready`.
-//!
-//! The stranger's own way out is opened by a policy for it alone. Else default-deny would drop its calls as they leave,
-//! and the probe could not see whether the called pod's policy was widened.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, ServiceAccount},
+    core::v1::{Namespace, Pod, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
 use kube::{
@@ -29,7 +21,11 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::ProofContext;
+use super::{
+    ProofContext,
+    policy::Policies,
+    role::{Home, Make, OUTSIDE_NAMESPACE, Role, SEALED_NAMESPACE},
+};
 use crate::cluster::{
     apply::{self, ApplyError, ApplyOptions, MANAGED_BY},
     wait::{Gate, WaitError, wait_for},
@@ -37,8 +33,8 @@ use crate::cluster::{
 
 /// The label that marks a pod of a proof; its value says which.
 pub const PROBE_LABEL: &str = "ztlab.dev/probe";
-/// A namespace without injection and without policies.
-pub const OUTSIDE_NAMESPACE: &str = "ztlab-probe";
+/// The port of the guest's Service; nobody listens behind it.
+pub(super) const GUEST_PORT: u16 = 8080;
 /// The pods stop by themselves after this, should nobody be left to delete them.
 const LIFETIME_SECONDS: u64 = 900;
 /// Starting a pod with a sidecar took 3 to 10 s; a loaded laptop takes much longer.
@@ -78,90 +74,118 @@ pub struct Prober {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its address.
+    pub address: String,
 }
 
-/// The probing pods, all started. The table above says what each stands for.
+/// The probing pods that a run wanted, all started.
 #[derive(Debug, Clone)]
-pub struct Probers {
-    /// One who may.
-    pub caller: Prober,
-    /// The right label, the wrong certificate.
-    pub impostor: Prober,
-    /// The right label, no certificate.
-    pub plain: Prober,
-    /// One whom no network policy lets in.
-    pub stranger: Prober,
-    /// A pod of another namespace.
-    pub outsider: Prober,
-}
+pub struct Probers(BTreeMap<Role, Prober>);
 
 impl Probers {
-    fn of(app_namespace: &str) -> Self {
-        let prober = |namespace: &str, role: &str| Prober {
-            namespace: namespace.to_owned(),
-            name: format!("ztlab-probe-{role}"),
-        };
-        Self {
-            caller: prober(app_namespace, "caller"),
-            impostor: prober(app_namespace, "impostor"),
-            plain: prober(app_namespace, "plain"),
-            stranger: prober(app_namespace, "stranger"),
-            outsider: prober(OUTSIDE_NAMESPACE, "outsider"),
-        }
-    }
-
-    fn all(&self) -> [&Prober; 5] {
-        [&self.caller, &self.impostor, &self.plain, &self.stranger, &self.outsider]
+    /// The pod of a role.
+    ///
+    /// # Errors
+    /// When this run started none: a probe asks for a role that it did not name.
+    pub fn at(&self, role: Role) -> Result<&Prober, NotStarted> {
+        self.0.get(&role).ok_or(NotStarted(role))
     }
 }
 
-/// Makes the pods, all at once, and waits until their containers are ready.
+/// A probe that asks for a pod which it did not want.
+#[derive(Debug, thiserror::Error)]
+#[error("the probing pod `{}` was not started", .0.make().key)]
+pub struct NotStarted(Role);
+
+/// Makes the pods of these roles, all at once, and waits until their containers are ready.
 ///
 /// # Errors
 /// When they cannot be made or do not start; what was made is then removed.
-pub async fn start(context: &ProofContext<'_>) -> Result<Probers, ProberError> {
+pub async fn start(context: &ProofContext<'_>, roles: &BTreeSet<Role>) -> Result<Probers, ProberError> {
     clear(context).await?;
-    let started = make(context).await;
+    let started = make(context, roles).await;
     if started.is_err() {
         remove(context).await;
     }
     started
 }
 
-async fn make(context: &ProofContext<'_>) -> Result<Probers, ProberError> {
-    let probers = Probers::of(&context.app_namespace);
+async fn make(context: &ProofContext<'_>, roles: &BTreeSet<Role>) -> Result<Probers, ProberError> {
+    let app = &context.app_namespace;
     let silent = |_: String| {};
     let options = ApplyOptions { deadline: START_DEADLINE, ..ApplyOptions::default() };
-    let outside = Api::<ServiceAccount>::namespaced(context.client.clone(), OUTSIDE_NAMESPACE);
-    let (namespace, rest) = objects(&probers, &context.app_namespace, &context.prober_image);
-    apply::apply(&context.client, &namespace, options, &silent).await?;
+    let denying = Policies::live(&context.client).await?.denying_copies(app, SEALED_NAMESPACE);
+    let (namespaces, rest) = objects(roles, app, &context.prober_image, denying);
+    apply::apply(&context.client, &namespaces, options, &silent).await?;
     // A pod is refused until its namespace's default account has been made.
     let end = Instant::now() + START_DEADLINE;
-    while outside.get_metadata_opt("default").await?.is_none() && Instant::now() < end {
-        sleep(PAUSE).await;
+    for namespace in own_namespaces(roles) {
+        let accounts = Api::<ServiceAccount>::namespaced(context.client.clone(), namespace);
+        while accounts.get_metadata_opt("default").await?.is_none() && Instant::now() < end {
+            sleep(PAUSE).await;
+        }
     }
     apply::apply(&context.client, &rest, options, &silent).await?;
-    let gates = probers
-        .all()
-        .map(|prober| Gate::ContainersReady { namespace: prober.namespace.clone(), name: prober.name.clone() });
+    let gates: Vec<Gate> =
+        roles.iter().map(|role| Gate::ContainersReady { namespace: role.namespace(app), name: role.pod() }).collect();
     wait_for(&context.client, &gates, START_DEADLINE, &silent).await?;
-    Ok(probers)
+    let found = try_join_all(roles.iter().map(|role| async {
+        let (namespace, name) = (role.namespace(app), role.pod());
+        let pod = Api::<Pod>::namespaced(context.client.clone(), &namespace).get(&name).await?;
+        let address = pod.status.and_then(|status| status.pod_ip).unwrap_or_default();
+        Ok::<_, kube::Error>((*role, Prober { namespace, name, address }))
+    }));
+    Ok(Probers(found.await?.into_iter().collect()))
+}
+
+/// Gives the sealed namespace the denying policies that the app has now, and no other.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub async fn seal(context: &ProofContext<'_>) -> Result<(), ProberError> {
+    let wanted = Policies::live(&context.client).await?.denying_copies(&context.app_namespace, SEALED_NAMESPACE);
+    let api = Api::<NetworkPolicy>::namespaced(context.client.clone(), SEALED_NAMESPACE);
+    for found in api.list_metadata(&ListParams::default()).await?.items {
+        let name = found.metadata.name.unwrap_or_default();
+        if !wanted.iter().any(|policy| policy.metadata.name.as_ref() == Some(&name)) {
+            api.delete(&name, &DeleteParams::default()).await?;
+        }
+    }
+    apply::apply(&context.client, &wanted, ApplyOptions::default(), &|_| {}).await?;
+    Ok(())
+}
+
+/// The namespaces of a run that are the proof's own.
+fn own_namespaces(roles: &BTreeSet<Role>) -> Vec<&'static str> {
+    let lives = |home| roles.iter().any(|role| role.make().home == home);
+    let both = [(Home::Outside, OUTSIDE_NAMESPACE), (Home::Sealed, SEALED_NAMESPACE)];
+    both.into_iter().filter(|(home, _)| lives(*home)).map(|(_, namespace)| namespace).collect()
+}
+
+/// The namespaces of others in which probing pods are made.
+fn borrowed_namespaces(context: &ProofContext<'_>) -> [String; 3] {
+    [context.app_namespace.clone(), super::mesh::ISTIO_NAMESPACE.to_owned(), "kube-system".to_owned()]
 }
 
 /// Deletes whatever the proof made, without waiting for the end of it. Best effort: the pods stop by themselves too.
 pub async fn remove(context: &ProofContext<'_>) {
     let client = &context.client;
-    let selector = ListParams::default().labels(PROBE_LABEL);
-    let (now, soon) = (DeleteParams::default().grace_period(0), DeleteParams::default());
-    let pods = Api::<Pod>::namespaced(client.clone(), &context.app_namespace);
+    let selector = &ListParams::default().labels(PROBE_LABEL);
+    let (now, soon) = (&DeleteParams::default().grace_period(0), &DeleteParams::default());
+    let namespaces = &Api::<Namespace>::all(client.clone());
     let policies = Api::<NetworkPolicy>::namespaced(client.clone(), &context.app_namespace);
-    let namespaces = Api::<Namespace>::all(client.clone());
-    let deleted = tokio::join!(
-        pods.delete_collection(&now, &selector),
-        policies.delete_collection(&soon, &selector),
-        namespaces.delete(OUTSIDE_NAMESPACE, &soon),
+    let services = Api::<Service>::namespaced(client.clone(), &context.app_namespace);
+    let borrowed = borrowed_namespaces(context).map(|namespace| async move {
+        Api::<Pod>::namespaced(client.clone(), &namespace).delete_collection(now, selector).await.map(|_| ())
+    });
+    let own = [OUTSIDE_NAMESPACE, SEALED_NAMESPACE].map(|namespace| namespaces.delete(namespace, soon));
+    let (pods, _, _, _) = tokio::join!(
+        join_all(borrowed),
+        policies.delete_collection(soon, selector),
+        services.delete_collection(soon, selector),
+        join_all(own),
     );
-    if let (Err(error), ..) = &deleted {
+    for error in pods.into_iter().filter_map(Result::err) {
         tracing::warn!(%error, "the probing pods could not be deleted; they end by themselves");
     }
 }
@@ -170,7 +194,7 @@ pub async fn remove(context: &ProofContext<'_>) {
 async fn clear(context: &ProofContext<'_>) -> Result<(), ProberError> {
     let end = Instant::now() + CLEAN_DEADLINE;
     let mut asked = false;
-    while left_over(&context.client, &context.app_namespace).await? {
+    while left_over(context).await? {
         if !asked {
             remove(context).await;
             asked = true;
@@ -183,51 +207,85 @@ async fn clear(context: &ProofContext<'_>) -> Result<(), ProberError> {
     Ok(())
 }
 
-async fn left_over(client: &Client, app_namespace: &str) -> Result<bool, kube::Error> {
-    let pods = Api::<Pod>::namespaced(client.clone(), app_namespace);
-    if !pods.list_metadata(&ListParams::default().labels(PROBE_LABEL)).await?.items.is_empty() {
-        return Ok(true);
+async fn left_over(context: &ProofContext<'_>) -> Result<bool, kube::Error> {
+    let selector = ListParams::default().labels(PROBE_LABEL);
+    for namespace in borrowed_namespaces(context) {
+        let pods = Api::<Pod>::namespaced(context.client.clone(), &namespace);
+        if !pods.list_metadata(&selector).await?.items.is_empty() {
+            return Ok(true);
+        }
     }
-    Ok(Api::<Namespace>::all(client.clone()).get_metadata_opt(OUTSIDE_NAMESPACE).await?.is_some())
+    let namespaces = Api::<Namespace>::all(context.client.clone());
+    Ok(!namespaces.list_metadata(&selector).await?.items.is_empty())
 }
 
-/// The namespace first, then everything in it and the pods of the app's namespace.
-fn objects(probers: &Probers, app_namespace: &str, image: &str) -> (Vec<DynamicObject>, Vec<DynamicObject>) {
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": OUTSIDE_NAMESPACE, "labels": {"istio-injection": "disabled", PROBE_LABEL: "outside"}},
+/// Namespaces first, then everything else.
+fn objects(
+    roles: &BTreeSet<Role>,
+    app_namespace: &str,
+    image: &str,
+    denying: Vec<DynamicObject>,
+) -> (Vec<DynamicObject>, Vec<DynamicObject>) {
+    let namespaces = own_namespaces(roles).into_iter().map(|name| {
+        json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"istio-injection": "disabled", PROBE_LABEL: "namespace"}},
+        })
     });
-    let way_out = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "ztlab-probe-stranger", "namespace": app_namespace, "labels": {PROBE_LABEL: "stranger"}},
-        "spec": {"podSelector": {"matchLabels": {PROBE_LABEL: "stranger"}}, "policyTypes": ["Egress"], "egress": [{}]},
-    });
-    let rest = vec![
-        way_out,
-        pod(&probers.caller, image, "caller", Some("frontend"), "frontend", true),
-        pod(&probers.impostor, image, "impostor", Some("frontend"), "loadtest", true),
-        pod(&probers.plain, image, "plain", Some("frontend"), "frontend", false),
-        pod(&probers.stranger, image, "stranger", None, "frontend", false),
-        pod(&probers.outsider, image, "outsider", Some("frontend"), "default", false),
-    ];
+    let mut rest = ways(app_namespace);
+    if roles.contains(&Role::Guest) {
+        // Mutual TLS is spoken to Services. The guest is never ready, so its Service lists it all the same.
+        rest.push(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": Role::Guest.pod(), "namespace": app_namespace, "labels": {PROBE_LABEL: "guest"}},
+            "spec": {
+                "selector": {PROBE_LABEL: Role::Guest.make().key}, "publishNotReadyAddresses": true,
+                "ports": [{"name": "http", "port": GUEST_PORT, "targetPort": GUEST_PORT}],
+            },
+        }));
+    }
+    rest.extend(roles.iter().map(|role| pod(*role, app_namespace, image)));
     let object = |value: Value| serde_json::from_value(value).ok();
-    (object(namespace).into_iter().collect(), rest.into_iter().filter_map(object).collect())
+    let sealed = if roles.contains(&Role::Sealed) { denying } else { Vec::new() };
+    (namespaces.filter_map(object).collect(), sealed.into_iter().chain(rest.into_iter().filter_map(object)).collect())
 }
 
-fn pod(prober: &Prober, image: &str, role: &str, app: Option<&str>, account: &str, sidecar: bool) -> Value {
+/// The two policies that open one direction for some probing pods.
+pub(super) fn ways(app_namespace: &str) -> Vec<Value> {
+    let keys = |wanted: fn(&Make) -> bool| -> Vec<&str> {
+        Role::ALL.iter().map(|role| role.make()).filter(wanted).map(|make| make.key).collect()
+    };
+    let policy = |name: &str, keys: Vec<&str>, direction: &str, rules: &str| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": app_namespace, "labels": {PROBE_LABEL: "way"}},
+            "spec": {
+                "podSelector": {"matchExpressions": [{"key": PROBE_LABEL, "operator": "In", "values": keys}]},
+                "policyTypes": [direction], rules: [{}],
+            },
+        })
+    };
+    vec![
+        policy("ztlab-probe-way-out", keys(|make| make.way_out), "Egress", "egress"),
+        policy("ztlab-probe-way-in", keys(|make| make.way_in), "Ingress", "ingress"),
+    ]
+}
+
+fn pod(role: Role, app_namespace: &str, image: &str) -> Value {
+    let make = role.make();
     let mut labels = json!({
         MANAGED_BY.0: MANAGED_BY.1,
-        PROBE_LABEL: role,
-        "sidecar.istio.io/inject": if sidecar { "true" } else { "false" },
+        PROBE_LABEL: make.key,
+        "sidecar.istio.io/inject": if make.sidecar { "true" } else { "false" },
     });
-    if let Some(app) = app {
-        labels["app"] = Value::from(app);
+    for (key, value) in make.labels {
+        labels[*key] = Value::from(*value);
     }
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": prober.name, "namespace": prober.namespace, "labels": labels},
+        "metadata": {"name": role.pod(), "namespace": role.namespace(app_namespace), "labels": labels},
         "spec": {
-            "serviceAccountName": account,
+            "serviceAccountName": make.account,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "restartPolicy": "Never",
@@ -244,7 +302,7 @@ fn pod(prober: &Prober, image: &str, role: &str, app: Option<&str>, account: &st
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["sh", "-c", format!("exec sleep {LIFETIME_SECONDS}")],
-                "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "48Mi"}},
+                "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}},
                 "securityContext": {
                     "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                     "capabilities": {"drop": ["ALL"]},
@@ -268,7 +326,6 @@ pub struct Destination {
 /// # Errors
 /// When the API server does not answer.
 pub async fn destinations(client: &Client) -> Result<Vec<Destination>, kube::Error> {
-    use k8s_openapi::api::core::v1::Service;
     let service = |namespace: &str, name: &str| {
         let api = Api::<Service>::namespaced(client.clone(), namespace);
         let name = name.to_owned();
@@ -297,14 +354,14 @@ mod tests {
     use super::*;
 
     fn made() -> Vec<Value> {
-        let (namespace, rest) = objects(&Probers::of("webapp"), "webapp", "docker.io/curlimages/curl:8.5.0");
-        namespace.into_iter().chain(rest).map(|object| serde_json::to_value(object).unwrap()).collect()
+        let (namespaces, rest) = objects(&Role::ALL.into(), "webapp", "docker.io/curlimages/curl:8.5.0", Vec::new());
+        namespaces.into_iter().chain(rest).map(|object| serde_json::to_value(object).unwrap()).collect()
     }
 
     #[test]
     fn no_probing_pod_can_become_an_endpoint_and_none_is_root() {
         let pods: Vec<_> = made().into_iter().filter(|object| object["kind"] == "Pod").collect();
-        assert_eq!(pods.len(), 5);
+        assert_eq!(pods.len(), Role::ALL.len());
         for pod in pods {
             assert_eq!(pod["spec"]["readinessGates"][0]["conditionType"], "ztlab.dev/never-an-endpoint");
             assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
@@ -316,7 +373,7 @@ mod tests {
     #[test]
     fn everything_made_carries_the_label_that_deletes_it() {
         let objects = made();
-        assert_eq!(objects.len(), 7);
+        assert_eq!(objects.len(), Role::ALL.len() + 5, "two namespaces, two ways, one Service");
         assert!(objects.iter().all(|object| object["metadata"]["labels"][PROBE_LABEL].is_string()));
     }
 

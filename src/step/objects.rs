@@ -95,6 +95,7 @@ impl LabObjects {
                     // Kiali's upstream file says Always, which fails at every start without a network
                     // (istio 1.20.0, samples/addons/kiali.yaml:474). The bytes stay upstream's; the object is ours.
                     manifest::set_pull_policy(&mut object, "IfNotPresent");
+                    super::quiet::silence(&mut object);
                     objects.addons.push(object);
                 }
             }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::Event,
     cluster::{manifest::describe, ownership::Inventory},
-    proof::prober::OUTSIDE_NAMESPACE,
+    proof::role::{OUTSIDE_NAMESPACE, SEALED_NAMESPACE},
 };
 
 /// A few pods of an add-on that is gone.
@@ -48,8 +48,8 @@ pub(super) fn superfluous(ours: &[DynamicObject], lab: &LabObjects) -> Vec<Dynam
     // The mesh's namespace carries ztlab's note of what installed it; the probes clean up after themselves.
     let kept = |object: &DynamicObject| {
         let (_, kind, namespace, name) = key(object);
-        namespace == OUTSIDE_NAMESPACE
-            || (kind == "Namespace" && [OUTSIDE_NAMESPACE, "istio-system"].contains(&name.as_str()))
+        [OUTSIDE_NAMESPACE, SEALED_NAMESPACE].contains(&namespace.as_str())
+            || (kind == "Namespace" && [OUTSIDE_NAMESPACE, SEALED_NAMESPACE, "istio-system"].contains(&name.as_str()))
     };
     // What a file gives no namespace goes into `default`.
     let has = |object: &DynamicObject| {

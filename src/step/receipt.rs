@@ -11,7 +11,9 @@ use super::{
 };
 
 /// Where the receipt is: beside kubeadm's own notes, because every cluster has that namespace.
-pub(super) const RECEIPT: (&str, &str) = ("kube-system", "ztlab-receipt");
+pub(crate) const RECEIPT: (&str, &str) = ("kube-system", "ztlab-receipt");
+/// The part of it that an install writes.
+pub(crate) const RECEIPT_KEY: &str = "receipt.json";
 
 /// The facts of an install. No time and no host: two laptops with the same lab have equal receipts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,18 @@ pub struct Receipt {
     pub version: std::collections::BTreeMap<String, String>,
     /// Image ID by reference, as read back from the node.
     pub images: std::collections::BTreeMap<String, String>,
+    /// What tried to leave the machine while the lab was installed, where it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+}
+
+/// Traffic to the outside that an install saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Egress {
+    /// Connections that were tried, refused ones included.
+    pub attempts: u64,
+    /// Bytes that left.
+    pub bytes: u64,
 }
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
@@ -36,8 +50,13 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
             Some((image.image.reference.clone(), present.get(&image.image.reference)?.config.to_string()))
         })
         .collect();
-    let receipt =
-        Receipt { lab: lock.name.clone(), lab_id: lock.lab_id().to_string(), version: lock.version.clone(), images };
+    let receipt = Receipt {
+        lab: lock.name.clone(),
+        lab_id: lock.lab_id().to_string(),
+        version: lock.version.clone(),
+        images,
+        egress: None,
+    };
     let counts = install.apply(Step::Receipt, &[object(&receipt)?]).await?;
     let detail = format!("lab {} in {}/{}", lock.lab_id().short(), RECEIPT.0, RECEIPT.1);
     Ok(if counts.changed.is_empty() { Done::unchanged(detail) } else { Done::changed(detail) })
@@ -49,6 +68,6 @@ fn object(receipt: &Receipt) -> Result<DynamicObject, InstallError> {
         serde_json::to_string_pretty(receipt).map_err(std::io::Error::from).map_err(crate::store::StoreError::from)?;
     let resource = kube::api::ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
     let mut object = DynamicObject::new(RECEIPT.1, &resource).within(RECEIPT.0);
-    object.data = serde_json::json!({ "data": { "receipt.json": text } });
+    object.data = serde_json::json!({ "data": { RECEIPT_KEY: text } });
     Ok(object)
 }

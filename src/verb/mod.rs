@@ -12,6 +12,7 @@ pub mod lock;
 pub mod open;
 pub mod plan;
 pub mod preload;
+pub mod receipt;
 pub mod record;
 pub mod sbom;
 pub mod seat;

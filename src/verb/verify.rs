@@ -5,11 +5,13 @@ use serde::Serialize;
 use super::{Context, install};
 use crate::{
     base::normalize_reference,
+    cluster::manifest,
     demand::PROBER,
-    proof::{self, KnownImage, Outcome, ProofContext, Verdict},
+    proof::{self, KnownImage, Outcome, ProofContext, Verdict, drift::Wanted},
     step::{
         Options, Target,
         images::{self, Role},
+        objects::{ObjectsError, own_yaml},
     },
 };
 
@@ -94,6 +96,7 @@ pub async fn run(context: &Context, target: Target, options: Options, probes: &[
         node: Some(node),
         platform: lab.node,
         images: known,
+        workloads: workloads(&context.lab)?,
         prober_image: prober.ok_or(NoProber)?,
         app_namespace: APP_NAMESPACE.to_owned(),
         own_namespaces: OWN_NAMESPACES.map(str::to_owned).to_vec(),
@@ -101,5 +104,31 @@ pub async fn run(context: &Context, target: Target, options: Options, probes: &[
         reporter: context.reporter.as_ref(),
     };
     let verdicts = proof::prove(&proof, probes).await?;
+    if probes.is_empty() {
+        super::receipt::keep(&proof.client, &lock.lab_id().to_string(), &verdicts).await;
+    }
     Ok(Proof { lab_id: lock.lab_id().to_string(), context: lab.target.context().to_owned(), verdicts })
+}
+
+/// What the lab's own manifests start, for the way from the lock to what runs.
+fn workloads(folder: &std::path::Path) -> miette::Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    for path in own_yaml(folder).map_err(ObjectsError::Read)? {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        let text = fs_err::read_to_string(&path).map_err(ObjectsError::Read)?;
+        for object in manifest::parse(&name, &text)? {
+            let kind = object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
+            if !["Deployment", "DaemonSet", "StatefulSet"].contains(&kind.as_str()) {
+                continue;
+            }
+            wanted.extend(manifest::containers_of(&object).into_iter().map(|container| Wanted {
+                kind: kind.clone(),
+                namespace: object.metadata.namespace.clone().unwrap_or_default(),
+                name: object.metadata.name.clone().unwrap_or_default(),
+                container: container.container,
+                image: container.image,
+            }));
+        }
+    }
+    Ok(wanted)
 }

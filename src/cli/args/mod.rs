@@ -132,6 +132,11 @@ pub(super) enum Verb {
     Install(InstallArguments),
     /// Prove that the running lab is what it claims to be
     Verify(VerifyArguments),
+    /// Show what was installed and proved, or compare two machines by it
+    Receipt {
+        #[command(subcommand)]
+        action: ReceiptAction,
+    },
     /// Reach the app or a dashboard on a loopback port
     Open(OpenArguments),
     /// Show what you edit in `app/` in the running lab, until Ctrl-C
@@ -310,11 +315,36 @@ pub(super) struct VerifyArguments {
     /// Run only these probes; repeatable
     #[arg(long, value_name = "NAME")]
     pub(super) probe: Vec<String>,
-    /// Explain each probe
+    /// Explain each probe, and draw who may talk to whom
     #[arg(long)]
     pub(super) teach: bool,
+    /// Write a report to hand in, by the file's name as Markdown (.md) or as one page of HTML (.html)
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
     #[command(flatten)]
     pub(super) seat: SeatArguments,
+}
+
+/// What to do with a receipt.
+#[derive(Debug, Subcommand)]
+pub(super) enum ReceiptAction {
+    /// Print the receipt of the running lab
+    Show {
+        #[command(flatten)]
+        target: TargetArguments,
+        /// Write it to this file as well, to compare it with somebody else's
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Say in what two receipts differ; they are files of `receipt show --output`
+    Diff {
+        /// The one receipt
+        #[arg(value_name = "A")]
+        one: PathBuf,
+        /// The other
+        #[arg(value_name = "B")]
+        other: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -6,24 +6,26 @@ mod diff;
 mod doctor;
 mod install;
 mod lock;
+mod receipt;
+pub(super) mod report;
 mod serve;
 mod sources;
 mod store;
+mod verify;
 
 pub(super) use diff::markdown::page as diff_markdown;
 
-use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use super::{args::Dashboard, render::Render};
 use crate::{
     base::human_bytes,
-    proof::Outcome as ProbeOutcome,
-    verb::{estimate, fetch, open, preload, verify::Proof},
+    verb::{estimate, fetch, open, preload},
 };
 
 pub(super) use serve::{beginning as serving, room};
 pub(super) use store::Preview;
+pub(super) use verify::Taught;
 
 #[derive(Serialize)]
 pub(super) struct Version {
@@ -123,49 +125,5 @@ impl Render for preload::Outcome {
             self.node,
             self.seconds
         )
-    }
-}
-
-/// A proof, with or without the lesson.
-#[derive(Serialize)]
-pub(super) struct Taught<'proof> {
-    #[serde(flatten)]
-    pub(super) proof: &'proof Proof,
-    #[serde(skip)]
-    pub(super) teach: bool,
-}
-
-impl Render for Taught<'_> {
-    fn text(&self) -> String {
-        let width = self.proof.verdicts.iter().map(|verdict| verdict.probe.name.len()).max().unwrap_or(0);
-        let mut lines = Vec::new();
-        for verdict in &self.proof.verdicts {
-            let mark = match &verdict.outcome {
-                ProbeOutcome::Passed => "✔".green().to_string(),
-                ProbeOutcome::Failed { .. } => "✘".red().bold().to_string(),
-                ProbeOutcome::Skipped { .. } => "-".yellow().to_string(),
-            };
-            lines.push(format!("{mark} {:<width$}  {}", verdict.probe.name, verdict.probe.title));
-            match &verdict.outcome {
-                ProbeOutcome::Failed { what } => lines.push(format!("  {:<width$}  {}", "", what.red())),
-                ProbeOutcome::Skipped { why } => lines.push(format!("  {:<width$}  skipped: {why}", "")),
-                ProbeOutcome::Passed => {}
-            }
-            lines.extend(verdict.evidence.iter().map(|line| format!("  {:<width$}  {}", "", line.dimmed())));
-            if !verdict.control.is_empty() {
-                lines.push(format!("  {:<width$}  {}", "", format!("control: {}", verdict.control).dimmed()));
-            }
-            if self.teach {
-                lines.push(format!("  {:<width$}  {}", "", verdict.probe.why.italic()));
-            }
-        }
-        lines.push(format!(
-            "{} of {} probes passed on the context {}, lab {}",
-            self.proof.passed(),
-            self.proof.verdicts.len(),
-            self.proof.context,
-            self.proof.lab_id.trim_start_matches("sha256:").get(..12).unwrap_or_default()
-        ));
-        lines.join("\n")
     }
 }
