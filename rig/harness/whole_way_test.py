@@ -10,6 +10,7 @@ import unittest
 import urllib.request
 
 import page
+from mutations_test import try_mutations
 from product import Lab, kubectl, say
 from settings import Settings
 
@@ -90,7 +91,34 @@ class WholeWay(unittest.TestCase):
         verdicts = self.verdicts(self.lab)
         failed = {name: verdict for name, verdict in verdicts.items() if verdict["outcome"] != "passed"}
         self.assertEqual(failed, {})
-        self.assertGreaterEqual(len(verdicts), 10)
+        self.assertGreaterEqual(len(verdicts), 19)
+        calls = [call for verdict in verdicts.values() for call in verdict.get("calls", [])]
+        self.assertGreater(len(calls), 70)
+        self.assertEqual([call for call in calls if not (call["as_expected"] and call["as_ruled"] and call["decided_by"])], [])
+
+    def test_3_a_report_can_be_handed_in(self):
+        for name, opening in (("report.md", "# What my Zero Trust lab proves"), ("report.html", "<!DOCTYPE html>")):
+            path = self.settings.work / name
+            self.succeed(self.lab.target("verify", "--probe", "default-deny", "--report", str(path)))
+            text = path.read_text()
+            self.assertTrue(text.startswith(opening), text[:200])
+            self.assertIn("1 of 1 claims hold", text)
+            self.assertIn("NetworkPolicy default-deny", text)
+        wrong = self.lab.target("verify", "--report", "report.pdf")
+        self.assertEqual((wrong.code, wrong.error().get("code")), (2, "usage::report"))
+
+    def test_3_receipts_tell_whether_two_machines_have_the_same(self):
+        one, other = self.settings.work / "receipt-1.json", self.settings.work / "receipt-2.json"
+        shown = self.succeed(self.lab.run("receipt", "show", *self.settings.target, "--output", str(one))).outcome()
+        self.assertEqual(set(shown["probes"].values()), {"passed"})
+        self.assertGreater(len(shown["images"]), 10)
+        other.write_text(json.dumps(json.loads(one.read_text())))
+        self.assertEqual(self.succeed(self.lab.run("receipt", "diff", str(one), str(other))).outcome()["differences"], [])
+        image = next(iter(shown["images"]))
+        other.write_text(one.read_text().replace(shown["images"][image], "sha256:" + "0" * 64))
+        differs = self.lab.run("receipt", "diff", str(one), str(other))
+        self.assertEqual((differs.code, differs.error()["code"]), (40, "receipt::differs"))
+        self.assertIn(f"images.{image}", [one["name"] for one in differs.outcome()["differences"]])
 
     def test_4_the_page_shows_an_encrypted_call_and_who_refuses_the_forbidden_ones(self):
         with page.opened(self.lab) as address, page.shown(address) as browser:
@@ -168,6 +196,17 @@ class WholeWay(unittest.TestCase):
                          {"mtls-strict": "failed", "plaintext": "failed"})
         self.mended()
         self.assertEqual({verdict["outcome"] for verdict in self.verdicts(self.lab, "mtls-strict", "plaintext").values()}, {"passed"})
+
+    def test_6_every_policy_removed_or_weakened_turns_a_probe_red(self):
+        try_mutations(self, self.settings, self.lab)
+
+    def test_6_what_calls_out_turns_a_probe_red(self):
+        loud = ["-n", "istio-system", "set", "env", "deployment/grafana", "GF_ANALYTICS_REPORTING_ENABLED=true"]
+        kubectl(*loud)
+        kubectl("-n", "istio-system", "rollout", "status", "deployment/grafana", "--timeout=90s")
+        self.assertEqual(self.verdicts(self.lab, "quiet")["quiet"]["outcome"], "failed")
+        self.succeed(self.lab.target("install", "--offline", "--force-conflicts"))
+        self.assertEqual(self.verdicts(self.lab, "quiet")["quiet"]["outcome"], "passed")
 
     @unittest.skipIf(os.environ.get("HARNESS_KEEP"), "HARNESS_KEEP leaves the lab running")
     def test_7_uninstall_takes_the_lab_and_nothing_else(self):
