@@ -195,6 +195,22 @@ async fn a_peer_that_lied_is_asked_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_source_is_tested_with_a_small_blob_before_it_gets_a_large_one() {
+    let contents = [contents(3, 200_000), contents(1, 300)].concat();
+    let blobs = blobs(&contents);
+    let first = Arc::new(std::sync::Mutex::new(None));
+    let seen = Arc::clone(&first);
+    let honest = with_manner(&blobs, move |ask| {
+        seen.lock().unwrap().get_or_insert(ask.bytes.len());
+        whole(&ask.bytes, ask.from)
+    })
+    .await;
+    let ran = fetch(&contents, &[&honest.url()], "http://127.0.0.1:9/", policy()).await;
+    assert!(ran.failures.is_empty() && ran.is_complete(&contents));
+    assert_eq!(*first.lock().unwrap(), Some(300));
+}
+
+#[tokio::test]
 async fn silence_and_a_drip_are_left_for_somebody_else() {
     for manner in [
         (|ask: &Ask| [beginning(&ask.bytes, ask.from, 1_000), vec![Act::Hang]].concat()) as fn(&Ask) -> Vec<Act>,

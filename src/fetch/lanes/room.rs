@@ -106,7 +106,11 @@ impl Room {
     pub(super) fn fill(&self, blobs: Vec<PlannedBlob>) {
         let mut state = self.state();
         let wanted = blobs.into_iter().filter(|blob| state.lanes.iter().any(|lane| lane.kind.may_have(blob)));
-        let jobs: Vec<Job> = wanted.map(Job::new).collect();
+        let mut jobs: Vec<Job> = wanted.map(Job::new).collect();
+        // Who was not tested has one transfer at a time: a small blob is over soonest. They come largest first.
+        let untested = state.lanes.iter().filter(|lane| lane.health.is_untested()).count();
+        let small = jobs.split_off(jobs.len().saturating_sub(untested));
+        jobs.splice(0..0, small);
         state.waiting_bytes += jobs.iter().map(|job| job.blob.descriptor.size).sum::<u64>();
         state.waiting.extend(jobs);
     }
