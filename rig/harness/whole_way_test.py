@@ -87,6 +87,57 @@ class WholeWay(unittest.TestCase):
         self.assertEqual(audit.outcome()["findings"], [])
         self.assertGreater(audit.outcome()["recorded"], 15)
 
+    def stand_in(self, first):
+        """A folder for the PATH: the node's tool does something else first, every time that it is called."""
+        tool = "ctr" if any(word.startswith("containerd:") for word in self.settings.target) else "docker"
+        folder = self.settings.work / "stand-in"
+        folder.mkdir(exist_ok=True)
+        (folder / tool).write_text(f'#!/bin/bash\n{first}\nexec {shutil.which(tool)} "$@"\n')
+        (folder / tool).chmod(0o755)
+        return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def test_2_nothing_leaves_and_what_a_program_wants_from_outside_is_counted(self):
+        asks = "curl -s -m 5 https://updates.example/version >/dev/null 2>&1"
+        run = self.succeed(self.lab.target("install", "--offline", "--until", "preload", env=self.stand_in(asks)))
+        egress = run.outcome()["egress"]
+        say(f"refused: {egress['refused']}")
+        self.assertEqual((egress["left"], egress["unseen"]), ([], []))
+        refused = {one["target"]: one for one in egress["refused"]}
+        self.assertGreater(refused["updates.example:443"]["times"], 0)
+        self.assertIsNone(refused["updates.example:443"]["why"], "nothing that a healthy install tries")
+        receipt = json.loads(json.loads(kubectl("get", "configmap", "-n", "kube-system", "ztlab-receipt", "-o", "json"))["data"]["receipt.json"])
+        self.assertEqual(receipt["egress"], 0)
+
+    def test_2_pulls_of_the_node_are_told_and_one_that_succeeded_is_exit_34(self):
+        stranger = "quay.io/nobody/nothing:1"
+        kubectl("run", "stranger", "--image", stranger, "--restart", "Never")
+        try:
+            reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
+            self.until(lambda: kubectl("get", "pod", "stranger", "-o", reason) in ("ErrImagePull", "ImagePullBackOff"))
+            run = self.succeed(self.lab.target("install", "--offline", "--until", "preload"))
+            self.assertEqual(run.outcome()["egress"]["left"], [])
+            self.assertIn({"pod": "default/stranger", "image": stranger, "came": False}, run.outcome()["egress"]["pulls"])
+            self.assert_a_pull_that_came_is_seen(stranger)
+        finally:
+            kubectl("delete", "pod", "stranger", "--now")
+            kubectl("delete", "event", "planted", check=False)
+
+    def assert_a_pull_that_came_is_seen(self, image):
+        """The rig's node cannot pull anything: what a kubelet says that could is said by the test, while an install runs."""
+        command = self.lab.command("install", *self.settings.target, *self.settings.install, "--offline", "--until", "preload")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+            events = (json.loads(line) for line in running.stdout)
+            next(event for event in events if event.get("event") == "step-finished")
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            pod = {"kind": "Pod", "apiVersion": "v1", "namespace": "default", "name": "stranger"}
+            planted = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted", "namespace": "default"},
+                       "involvedObject": pod, "reason": "Pulled", "type": "Normal", "count": 1, "firstTimestamp": now,
+                       "lastTimestamp": now, "message": f'Successfully pulled image "{image}" in 2s (2s including waiting)'}
+            subprocess.run(["kubectl", "create", "-f", "-"], input=json.dumps(planted), text=True, check=True, capture_output=True)
+            last = list(events)[-1]
+        self.assertEqual((running.returncode, last.get("code")), (34, "egress::seen"), last)
+        self.assertIn(f"default/stranger pulled {image}", last["message"])
+
     def test_3_every_probe_passes(self):
         verdicts = self.verdicts(self.lab)
         failed = {name: verdict for name, verdict in verdicts.items() if verdict["outcome"] != "passed"}

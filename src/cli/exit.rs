@@ -105,6 +105,16 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         30,
         "The lab fills the image store of one node, and this cluster has another number of nodes.",
     ),
+    explain(
+        "egress::seen",
+        34,
+        "During an offline install an image was pulled: bytes came from outside. The message says which pod asked. An image that is locked and has a fixed tag is never pulled; look at the pod's imagePullPolicy.",
+    ),
+    explain(
+        "egress::watch",
+        30,
+        "An offline install could not open a loopback port for the proxy that refuses and counts what its programs want from outside.",
+    ),
     explain("exec::deadline", 40, "A command in a pod did not end in time."),
     explain("exec::lost", 40, "The connection to a command in a pod broke."),
     explain("exec::refused", 40, "The API server refused to run a command in a pod."),

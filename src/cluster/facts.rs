@@ -90,7 +90,7 @@ impl Cluster {
         api.get_opt(name).await.map_err(|source| self.unanswered("its namespaces", source))
     }
 
-    fn unanswered(&self, what: &'static str, source: kube::Error) -> FactError {
+    pub(super) fn unanswered(&self, what: &'static str, source: kube::Error) -> FactError {
         FactError::Ask { context: self.context.clone(), what, source: Box::new(source) }
     }
 }

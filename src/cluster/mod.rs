@@ -11,6 +11,8 @@
 //! | [`ownership`] | whose an object is; removal of ours, and of nobody else's |
 //! | [`wait`] | gates with a deadline, and why one did not open |
 //! | [`facts`] | small questions to the API server |
+//! | [`pulls`] | what the node tried to pull |
+//! | [`refusal`] | the way out of an offline run's programs: none, and counted |
 //! | [`exec`] | a command inside a pod |
 //! | [`forward`] | a loopback port into a pod |
 
@@ -24,4 +26,6 @@ pub mod manifest;
 pub mod minikube;
 pub mod ownership;
 pub mod process;
+pub mod pulls;
+pub mod refusal;
 pub mod wait;

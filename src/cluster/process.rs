@@ -58,12 +58,30 @@ impl Environment {
     /// `direct` are the hosts that it must still reach: the API server's.
     #[must_use]
     pub fn offline<'host>(self, direct: impl IntoIterator<Item = &'host str>) -> Self {
+        self.offline_by(DEAD_PROXY, direct)
+    }
+
+    /// The same with a proxy of the caller's, one that counts what it refuses.
+    #[must_use]
+    pub fn offline_by<'host>(self, proxy: &str, direct: impl IntoIterator<Item = &'host str>) -> Self {
         let mut exempt = vec!["localhost", "127.0.0.1", "::1"];
         exempt.extend(direct);
         let exempt = exempt.join(",");
         PROXY_VARIABLES.into_iter().fold(self, |environment, name| {
             let no_proxy = name.eq_ignore_ascii_case("no_proxy");
-            environment.with(name, if no_proxy { exempt.as_str() } else { DEAD_PROXY })
+            environment.with(name, if no_proxy { exempt.as_str() } else { proxy })
+        })
+    }
+
+    /// Lets an offline child reach one host more. An environment without proxies needs no exceptions.
+    #[must_use]
+    pub fn exempting(self, host: &str) -> Self {
+        ["NO_PROXY", "no_proxy"].into_iter().fold(self, |environment, name| match environment.get(name) {
+            Some(exempt) => {
+                let exempt = format!("{exempt},{host}");
+                environment.with(name, exempt)
+            }
+            None => environment,
         })
     }
 
@@ -370,6 +388,10 @@ mod tests {
         }
         assert_eq!(environment.get("NO_PROXY"), Some("localhost,127.0.0.1,::1,192.168.49.2"));
         assert_eq!(environment.get("no_proxy"), environment.get("NO_PROXY"));
+        let counted = Environment::default().offline_by("http://127.0.0.1:5", []).exempting("10.0.0.1");
+        assert_eq!(counted.get("https_proxy"), Some("http://127.0.0.1:5"));
+        assert_eq!(counted.get("NO_PROXY"), Some("localhost,127.0.0.1,::1,10.0.0.1"));
+        assert_eq!(Environment::default().exempting("10.0.0.1").get("NO_PROXY"), None);
     }
 
     #[tokio::test]

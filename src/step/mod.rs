@@ -20,6 +20,7 @@
 //! | [`delivery`], [`share_out`] | images into a runtime, without what it has; in two streams |
 //! | [`plan`], [`dry_run`] | what an install would do, and change |
 //! | [`undo`] | takes steps back |
+//! | [`egress`] | what tried to leave the machine during an offline install, and what left |
 //! | [`edit`] | an app's image that is not the locked one, into the running lab |
 //!
 //! A step that finds its work done changes nothing and says so: a second install is how a student checks.
@@ -34,6 +35,7 @@ mod cluster;
 mod delivery;
 pub mod dry_run;
 pub mod edit;
+pub mod egress;
 pub mod engine;
 pub mod graph;
 pub mod images;

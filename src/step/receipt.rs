@@ -26,18 +26,9 @@ pub struct Receipt {
     pub version: std::collections::BTreeMap<String, String>,
     /// Image ID by reference, as read back from the node.
     pub images: std::collections::BTreeMap<String, String>,
-    /// What tried to leave the machine while the lab was installed, where it was counted.
+    /// How often something left the machine while an offline install ran: 0. Absent after an install with a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub egress: Option<Egress>,
-}
-
-/// Traffic to the outside that an install saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Egress {
-    /// Connections that were tried, refused ones included.
-    pub attempts: u64,
-    /// Bytes that left.
-    pub bytes: u64,
+    pub egress: Option<usize>,
 }
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
@@ -50,13 +41,12 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
             Some((image.image.reference.clone(), present.get(&image.image.reference)?.config.to_string()))
         })
         .collect();
-    let receipt = Receipt {
-        lab: lock.name.clone(),
-        lab_id: lock.lab_id().to_string(),
-        version: lock.version.clone(),
-        images,
-        egress: None,
+    let egress = match &install.egress {
+        Some(watch) => Some(watch.report(Some(install.cluster().await?)).await.left.len()),
+        None => None,
     };
+    let (lab, lab_id, version) = (lock.name.clone(), lock.lab_id().to_string(), lock.version.clone());
+    let receipt = Receipt { lab, lab_id, version, images, egress };
     let counts = install.apply(Step::Receipt, &[object(&receipt)?]).await?;
     let detail = format!("lab {} in {}/{}", lock.lab_id().short(), RECEIPT.0, RECEIPT.1);
     Ok(if counts.changed.is_empty() { Done::unchanged(detail) } else { Done::changed(detail) })

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::egress::Egress;
+
 /// What one step did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Done {
@@ -48,6 +50,8 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// The whole time.
     pub seconds: f64,
+    /// What tried to leave the machine meanwhile; of an offline run only.
+    pub egress: Option<Egress>,
 }
 
 impl Report {

@@ -109,6 +109,7 @@ impl Install {
             context: self.target.context().to_owned(),
             steps,
             seconds: begun.elapsed().as_secs_f64(),
+            egress: None,
         })
     }
 
@@ -164,7 +165,7 @@ impl Install {
 
     /// The environment of a child that talks to the cluster at `host`.
     pub(super) fn child_environment(&self, host: &str) -> Environment {
-        if self.options.offline { self.environment.clone().offline([host]) } else { self.environment.clone() }
+        self.environment.clone().exempting(host)
     }
 
     /// Says what a step is waiting for.

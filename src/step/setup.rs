@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use super::graph::{Step, Target};
+use super::{
+    egress::Watch,
+    graph::{Step, Target},
+};
 use crate::{
     base::{Platform, Reporter},
     cluster::process::Environment,
@@ -40,7 +43,7 @@ pub struct Setup {
     pub host: Platform,
     /// The node.
     pub node: Platform,
-    /// The environment of children, without what could lead them astray.
+    /// The environment of children, without what could lead them astray; offline, with proxies that refuse.
     pub environment: Environment,
     /// Minikube's folder (`MINIKUBE_HOME` with `.minikube` in it).
     pub minikube_home: PathBuf,
@@ -50,6 +53,8 @@ pub struct Setup {
     pub kubeconfig: Option<PathBuf>,
     /// Choices.
     pub options: Options,
+    /// Counts what tries to leave, while an offline install runs.
+    pub egress: Option<Arc<Watch>>,
     /// Who hears what happens.
     pub reporter: Arc<dyn Reporter>,
 }

@@ -1,17 +1,20 @@
 //! `install`: the whole lab, from the store only.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
 use super::{Context, build::unlocked, plan::Planned, signature};
 use crate::{
     base::{Event, Platform},
-    cluster::process::Environment,
+    cluster::{client::Cluster, process::Environment},
     lockfile::{self, CheckedLock, Lock},
     plan::Complete,
     resolve::source_digest,
-    step::{Install, Options, Report, Setup, Step, Target, dry_run::Changes, undo::Removed},
+    step::{Install, Options, Report, Setup, Step, Target, dry_run::Changes, egress::Watch, undo::Removed},
     store::Store,
 };
 
@@ -58,11 +61,24 @@ pub fn complete(context: &Context) -> miette::Result<Complete> {
 /// # Errors
 /// When the lab is incomplete or not for this machine.
 pub fn prepare(context: &Context, target: Target, options: Options) -> miette::Result<Install> {
+    prepare_watched(context, target, options, None)
+}
+
+/// The same, with somebody who counts what tries to leave.
+fn prepare_watched(
+    context: &Context,
+    target: Target,
+    options: Options,
+    egress: Option<Arc<Watch>>,
+) -> miette::Result<Install> {
     let complete = complete(context)?;
     let host = Platform::current().ok_or(PlatformError::Machine)?;
     locked_for("host", host, &complete.lock().host)?;
     let node = node_platform(complete.lock())?;
-    let environment = children(context);
+    let environment = match &egress {
+        Some(watch) => scrubbed(context).offline_by(&watch.proxy(), []),
+        None => children(context),
+    };
     Ok(Install::new(Setup {
         lab: context.lab.clone(),
         complete,
@@ -74,6 +90,7 @@ pub fn prepare(context: &Context, target: Target, options: Options) -> miette::R
         journals: context.journals.clone(),
         kubeconfig: kubeconfig(context),
         options,
+        egress,
         reporter: context.reporter.clone(),
     }))
 }
@@ -96,8 +113,14 @@ fn locked_for(side: &'static str, platform: Platform, locked: &[Platform]) -> Re
     Err(PlatformError::Lock { side, expected: platform.to_string(), found })
 }
 
-/// What programs that ztlab starts may see of this process' environment.
+/// The environment of programs that ztlab starts: offline, they have no way out.
 pub(super) fn children(context: &Context) -> Environment {
+    let environment = scrubbed(context);
+    if context.offline { environment.offline([]) } else { environment }
+}
+
+/// What programs that ztlab starts may see of this process' environment.
+fn scrubbed(context: &Context) -> Environment {
     let environment = Environment::scrubbed(context.environment.clone());
     // A socket on this machine is the user's choice of a Docker; an address elsewhere would move the node there.
     match context.environment.get("DOCKER_HOST").filter(|host| host.starts_with("unix://")) {
@@ -112,12 +135,16 @@ pub(super) fn children(context: &Context) -> Environment {
 /// # Errors
 /// The first step's that fails; else why there is no record.
 pub async fn run(context: &Context, target: Target, options: Options, record: Option<&Path>) -> miette::Result<Report> {
-    let install = prepare(context, target, options)?;
+    let watch = if options.offline { Some(Arc::new(Watch::start().await?)) } else { None };
+    let install = prepare_watched(context, target, options, watch.clone())?;
     signature::introduce(context, install.complete.lock())?;
     for app in edited(&context.lab, install.complete.lock()) {
         context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
     }
-    let result = install.run().await;
+    let result = match &watch {
+        Some(watch) => watched(&install, watch).await,
+        None => install.run().await,
+    };
     let Some(path) = record else { return result };
     match super::record::write(&install, path).await {
         Ok(containers) => context.reporter.report(Event::Note {
@@ -128,6 +155,28 @@ pub async fn run(context: &Context, target: Target, options: Options, record: Op
         Err(_) => {}
     }
     result
+}
+
+/// Runs an offline install and looks after what left meanwhile. What was refused is told after a failure too: a program
+/// that wanted the network may be the reason.
+async fn watched(install: &Install, watch: &Watch) -> miette::Result<Report> {
+    // A connection of its own: a cluster that is about to be started may get another address.
+    let before = Cluster::connect(install.kubeconfig.as_deref(), install.target.context()).await;
+    watch.remember(before.ok().as_ref()).await;
+    let result = install.run().await;
+    let egress = watch.report(install.connect().await.ok()).await;
+    match result {
+        Ok(report) => {
+            egress.verdict()?;
+            Ok(Report { egress: Some(egress), ..report })
+        }
+        Err(error) => {
+            if egress.attempts() > 0 {
+                install.reporter.report(Event::Note { text: egress.to_string() });
+            }
+            Err(error)
+        }
+    }
 }
 
 /// The apps whose files are not the locked ones, or not there. An install is made of locked bytes only, so it neither

@@ -57,7 +57,10 @@ impl Render for Report {
         let changed: Vec<&str> = self.steps.iter().filter(|step| step.done.changed).map(|step| step.step).collect();
         let what =
             if changed.is_empty() { "nothing changed".to_owned() } else { format!("changed: {}", changed.join(", ")) };
-        let line = format!("installed into the context {} in {:.1} s; {what}", self.context, self.seconds);
+        let mut line = format!("installed into the context {} in {:.1} s; {what}", self.context, self.seconds);
+        if let Some(egress) = &self.egress {
+            line.push_str(&format!("\n{egress}"));
+        }
         if self.steps.len() < 2 { line } else { format!("{}\n{line}", time_line(&self.steps, self.seconds)) }
     }
 }

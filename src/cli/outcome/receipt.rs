@@ -14,8 +14,8 @@ impl Render for Shown {
         for (kind, part) in parts {
             rows.extend(part.iter().map(|(name, value)| vec![format!("{kind} {name}"), value.clone()]));
         }
-        if let Some(egress) = &installed.egress {
-            rows.push(vec!["egress".to_owned(), format!("{} attempts, {} bytes", egress.attempts, egress.bytes)]);
+        if let Some(left) = installed.egress {
+            rows.push(vec!["egress".to_owned(), format!("{left} left the machine")]);
         }
         if self.probes.is_empty() {
             rows.push(vec!["probes".to_owned(), "not proved yet: ztlab verify".to_owned()]);
