@@ -94,6 +94,15 @@ pub enum Event {
         /// What has not happened yet.
         on: String,
     },
+    /// How far a step is, where that can be counted.
+    StepProgress {
+        /// The step's name.
+        step: &'static str,
+        /// So many parts are done.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
     /// A step is over.
     StepFinished {
         /// The step's name.

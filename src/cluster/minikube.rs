@@ -21,8 +21,7 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(180);
 
 /// What a healthy offline start says although nothing is wrong.
-const HARMLESS: [&str; 11] = [
-    "trouble accessing https://registry.k8s.io",
+const HARMLESS: [&str; 9] = [
     "may need to configure a proxy",
     "should not be used with root privileges",
     "running minikube within a VM",
@@ -30,11 +29,18 @@ const HARMLESS: [&str; 11] = [
     "you will need to provide your own CNI",
     "validations when --force is supplied",
     "Unable to find image",
-    "Failing to connect to https://registry.k8s.io",
     // The proxies of an offline run lead nowhere on purpose.
     "Local proxy ignored",
     "You appear to be using a proxy",
 ];
+
+/// What is no fault either, but looks so much like one that it is put in other words.
+const EXPLAINED: [(&str, &str); 2] = [
+    ("trouble accessing https://registry.k8s.io", NO_REGISTRY),
+    ("Failing to connect to https://registry.k8s.io", NO_REGISTRY),
+];
+const NO_REGISTRY: &str =
+    "Minikube's node does not reach registry.k8s.io: that is so without a network, and nothing is needed from there";
 
 /// Where Minikube puts its nodes (it takes the first free network from 192.168.49.0/24 on) and its Services.
 const NODE_NETWORKS: [&str; 3] = ["192.168.0.0/16", "10.96.0.0/12", "control-plane.minikube.internal"];
@@ -167,9 +173,19 @@ impl Minikube {
     ) -> Result<(), MinikubeError> {
         let child = self.child(deadline).arguments(start_arguments(&self.profile, options));
         let mut errors = Vec::new();
+        let mut told = Vec::new();
         let outcome = child
             .run_lines(&mut |line| match parse_event(line) {
-                Some(MinikubeEvent::Step(on)) => reporter.report(Event::StepWaiting { step, on }),
+                Some(MinikubeEvent::Step { on, done, total }) => {
+                    let on = format!("{on} ({done}/{total})");
+                    reporter.report(Event::StepProgress { step, done, total });
+                    reporter.report(Event::StepWaiting { step, on });
+                }
+                Some(MinikubeEvent::Explained(text)) if !told.contains(&text) => {
+                    told.push(text);
+                    reporter.report(Event::Note { text: text.to_owned() });
+                }
+                Some(MinikubeEvent::Explained(_)) => {}
                 Some(MinikubeEvent::Warning(text)) => {
                     reporter.report(Event::Warning { text: format!("minikube: {text}") })
                 }
@@ -263,7 +279,16 @@ pub fn start_arguments(profile: &str, options: &StartOptions) -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MinikubeEvent {
     /// It is busy with something.
-    Step(String),
+    Step {
+        /// With what.
+        on: String,
+        /// The number of this part.
+        done: u64,
+        /// How many parts it counts; a start leaves some out.
+        total: u64,
+    },
+    /// Something that sounds like a fault and is none, in other words.
+    Explained(&'static str),
     /// A warning that is not one of the harmless ones.
     Warning(String),
     /// An error event; only a failed start shows it.
@@ -291,11 +316,18 @@ pub fn parse_event(line: &str) -> Option<MinikubeEvent> {
     }
     let CloudEvent { r#type, data } = serde_json::from_str(line).ok()?;
     let message = data.message.trim().to_owned();
+    if let Some((_, text)) = EXPLAINED.iter().find(|(known, _)| message.contains(known)) {
+        return Some(MinikubeEvent::Explained(text));
+    }
     if message.is_empty() || HARMLESS.iter().any(|known| message.contains(known)) {
         return None;
     }
     match r#type.strip_prefix("io.k8s.sigs.minikube.")? {
-        "step" => Some(MinikubeEvent::Step(format!("{message} ({}/{})", data.currentstep, data.totalsteps))),
+        "step" => {
+            let number = |text: &str| text.parse().ok();
+            let (done, total) = (number(&data.currentstep)?, number(&data.totalsteps)?);
+            Some(MinikubeEvent::Step { on: message, done, total })
+        }
         "warning" => Some(MinikubeEvent::Warning(message)),
         "error" if data.advice.trim().is_empty() => Some(MinikubeEvent::Error(message)),
         "error" => Some(MinikubeEvent::Error(format!("{message} ({})", data.advice.trim()))),
@@ -342,10 +374,47 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_start_shows_steps_and_neither_warnings_nor_errors() {
+    fn a_healthy_start_shows_counted_steps_and_neither_warnings_nor_errors() {
         let events: Vec<_> = RECORDED.lines().filter_map(parse_event).collect();
-        assert!(events.iter().all(|event| matches!(event, MinikubeEvent::Step(_))), "{events:#?}");
-        assert!(events.contains(&MinikubeEvent::Step("Booting up control plane ... (13/19)".to_owned())));
+        let (steps, others): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| matches!(event, MinikubeEvent::Step { .. }));
+        assert_eq!(others, [MinikubeEvent::Explained(NO_REGISTRY)], "the one thing that a person would worry about");
+        let on = "Booting up control plane ...".to_owned();
+        assert!(steps.contains(&MinikubeEvent::Step { on, done: 13, total: 19 }));
+        let counted = |event: &MinikubeEvent| match event {
+            MinikubeEvent::Step { done, total, .. } => (*done, *total),
+            _ => (0, 0),
+        };
+        let counts: Vec<_> = steps.iter().map(counted).collect();
+        assert!(
+            counts.is_sorted() && counts.first() == Some(&(0, 19)) && counts.last() == Some(&(19, 19)),
+            "{counts:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_start_is_told_as_progress_and_its_exit_code_is_believed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("minikube");
+        let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recorded/minikube-start-events.jsonl");
+        let start = |code: u8| {
+            fs_err::write(&program, format!("#!/bin/sh\n/bin/cat '{recorded}'\nexit {code}\n")).unwrap();
+            fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            Minikube::new(&program, Environment::default(), "ztlab")
+        };
+        let reporter = crate::base::report::Recording::default();
+        let run = |minikube: Minikube| {
+            let reporter = &reporter;
+            async move { minikube.start(&options(), Duration::from_secs(30), "cluster", reporter).await }
+        };
+        run(start(0)).await.unwrap();
+        let events = reporter.events();
+        assert!(events.contains(&Event::StepProgress { step: "cluster", done: 19, total: 19 }), "{events:?}");
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::Note { .. })).count(), 1, "{events:?}");
+        assert!(!events.iter().any(|event| matches!(event, Event::Warning { .. })), "{events:?}");
+        let error = run(start(80)).await.unwrap_err();
+        assert!(error.to_string().contains("could not start"), "{error}");
     }
 
     #[test]

@@ -63,14 +63,16 @@ fn place(install: &Install, name: &str, descriptor: Descriptor) -> io::Result<Pa
 }
 
 /// Copies a file so that it appears whole and can run.
+///
+/// Where files can share blocks (APFS, btrfs, XFS) the copy takes no space and no time: `fs::copy` makes a clone, on a
+/// Mac only when the target does not exist yet. A hard link would take none on any system, but it is the blob itself:
+/// its mode would be the blob's, and whoever writes into Minikube's folder would write into the store.
 pub(super) fn copy_executable(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = to.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
     fs_err::create_dir_all(folder)?;
-    let temporary = tempfile::Builder::new().prefix(".ztlab-").tempfile_in(folder)?;
-    fs_err::copy(from, temporary.path())?;
+    let temporary = tempfile::Builder::new().prefix(".ztlab-").make_in(folder, |path| fs_err::copy(from, path))?;
     fs_err::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755))?;
-    // Linux refuses to run a file that is open for writing ("text file busy"): close it before the rename.
     temporary.into_temp_path().persist(to).map_err(|error| error.error)
 }
 
@@ -86,5 +88,29 @@ pub(super) fn digest_of(path: &std::path::Path) -> io::Result<Digest> {
             return Ok(hasher.finish());
         }
         hasher.update(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_runs_and_is_not_the_blob_itself() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (blob, copy) = (folder.path().join("blob"), folder.path().join("bin/kubelet"));
+        fs_err::write(&blob, b"program").unwrap();
+        let before = fs_err::metadata(&blob).unwrap();
+        for _ in 0..2 {
+            copy_executable(&blob, &copy).unwrap();
+        }
+        let (after, made) = (fs_err::metadata(&blob).unwrap(), fs_err::metadata(&copy).unwrap());
+        assert_eq!(fs_err::read(&copy).unwrap(), b"program");
+        assert_eq!(made.mode() & 0o777, 0o755);
+        assert_ne!(made.ino(), after.ino(), "a write through the copy would damage the store");
+        let stamp = |found: &std::fs::Metadata| (found.mode(), found.ctime(), found.ctime_nsec(), found.nlink());
+        assert_eq!(stamp(&after), stamp(&before), "the blob was touched: the store would have to read it again");
+        assert_eq!(fs_err::read_dir(copy.parent().unwrap()).unwrap().count(), 1, "something was left beside it");
     }
 }

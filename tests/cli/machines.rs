@@ -68,6 +68,7 @@ fn one_of_each() -> Vec<Event> {
         Event::EntryResolved { artifact: text(), done: 1, total: 2 },
         Event::StepStarted { step: "calico", title: text() },
         Event::StepWaiting { step: "calico", on: text() },
+        Event::StepProgress { step: "cluster", done: 13, total: 19 },
         Event::StepFinished { step: "calico", changed: true, detail: text(), seconds: 0.5 },
         Event::Serving {
             lab: text(),
@@ -95,6 +96,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::EntryResolved { .. }
             | Event::StepStarted { .. }
             | Event::StepWaiting { .. }
+            | Event::StepProgress { .. }
             | Event::StepFinished { .. }
             | Event::Serving { .. }
             | Event::RoomChanged { .. }

@@ -21,6 +21,8 @@ use crate::base::{Event, Reporter};
 /// How often a run without a terminal says where it is.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A step whose parts are counted.
+const COUNTED_STEP: &str = "{spinner} {prefix:<10} {bar:19.green} {wide_msg} {elapsed:.dim}";
 /// The entries of a lock that are looked up.
 const ENTRIES: &str = "{bar:30.green} {pos} of {len} entries  {msg}";
 
@@ -139,6 +141,7 @@ impl Progress {
             Event::EntryResolved { artifact, done, total } => self.entry_resolved(state, artifact, *done, *total),
             Event::StepStarted { step, title } => self.step_started(state, step, title),
             Event::StepWaiting { step, on } => self.step_waiting(state, step, on),
+            Event::StepProgress { step, done, total } => Self::step_progress(state, step, *done, *total),
             Event::StepFinished { step, changed, detail, seconds } => {
                 if let Some(bar) = state.steps.remove(*step) {
                     bar.finish_and_clear();
@@ -214,6 +217,14 @@ impl Progress {
             state.spoke = Some(Instant::now());
             on.clone_into(&mut state.waiting);
             self.line(&format!("  {step:<10} waiting: {on}"));
+        }
+    }
+
+    fn step_progress(state: &State, step: &str, done: u64, total: u64) {
+        if let Some(bar) = state.steps.get(step) {
+            bar.set_style(bar_style(COUNTED_STEP));
+            bar.set_length(total);
+            bar.set_position(done);
         }
     }
 }
