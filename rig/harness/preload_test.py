@@ -59,8 +59,9 @@ class Preload:
         shutil.copytree(cls.lab.folder, lab.folder)
         with open(lab.folder / "app/backend/app.py", "a", encoding="utf-8") as file:
             file.write("# one line more\n")
-        for verb in ("lock", "build"):
-            run = lab.run("--offline", verb)
+        # The store is shared, and `build` has named the edited image in its index: the other parts find the locked one again.
+        for where, verb in ((lab, "lock"), (lab, "build"), (cls.lab, "fetch")):
+            run = where.run("--offline", verb)
             if run.code:
                 raise AssertionError(f"{verb}: {run.words()}")
         return lab
