@@ -23,6 +23,7 @@
 //! | [`node`] | a node's runtime: what it has, take this stream, read back |
 //! | [`machine`] | is this machine fit? what was seen, and what follows from it |
 //! | [`cluster`] | talks to a cluster: Minikube, the API server, pods; knows no store and no lock |
+//! | [`push`] | a lab into a registry of others: what goes where, in which order |
 //! | [`fetch`] | the only sockets to the outside: scheduler, attempt, retry, mirrors; the offline switch |
 //! | [`bundle`] | one portable file of a lab, written and read; ends in the same blobs as a fetch |
 //! | [`plan`] | what is there, what is missing; [`plan::Complete`] |
@@ -44,6 +45,7 @@ pub mod machine;
 pub mod node;
 pub mod plan;
 pub mod proof;
+pub mod push;
 pub mod resolve;
 pub mod review;
 pub mod serve;

@@ -9,13 +9,13 @@ use std::{
 };
 
 /// The rooms from the top down, as the table in `src/lib.rs` lists them.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "cli", "verb", "review", "step", "demand", "image", "resolve", "serve", "proof", "node", "machine", "cluster",
-    "fetch", "bundle", "plan", "store", "lockfile", "intent", "base",
+    "push", "fetch", "bundle", "plan", "store", "lockfile", "intent", "base",
 ];
 
 /// Rooms that keep out of rooms below them as well: (room, what it may use, why).
-const NARROWER: [(&str, &[&str], &str); 11] = [
+const NARROWER: [(&str, &[&str], &str); 12] = [
     ("bundle", &["plan", "store", "lockfile", "base"], "files and values; nothing in it asks a network or a cluster"),
     (
         "review",
@@ -27,6 +27,11 @@ const NARROWER: [(&str, &[&str], &str); 11] = [
     (
         "serve",
         &["fetch", "plan", "store", "lockfile", "base"],
+        "hands on what is there; asks no cluster, resolves nothing",
+    ),
+    (
+        "push",
+        &["fetch", "bundle", "plan", "store", "lockfile", "base"],
         "hands on what is there; asks no cluster, resolves nothing",
     ),
     ("proof", &["node", "cluster", "base"], "judges the running lab; what the lock says is handed to it as values"),

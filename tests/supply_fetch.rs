@@ -4,6 +4,8 @@
 
 #[path = "supply/binary.rs"]
 mod binary;
+#[path = "supply/distribution.rs"]
+mod distribution;
 #[path = "supply/lab.rs"]
 mod lab;
 #[path = "supply/lanes.rs"]
@@ -18,6 +20,8 @@ mod origin;
 mod peers;
 #[path = "supply/proxies.rs"]
 mod proxies;
+#[path = "supply/push.rs"]
+mod push;
 #[path = "supply/raw.rs"]
 mod raw;
 #[path = "supply/registry.rs"]

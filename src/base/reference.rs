@@ -50,10 +50,30 @@ pub fn tag_of(reference: &str) -> Option<&str> {
 /// What is wrong with the text, for people.
 pub fn split_reference(reference: &str) -> Result<(String, String), &'static str> {
     let full = normalize_reference(reference);
-    let (name, digest) = full.split_once('@').map_or((full.as_str(), None), |(name, digest)| (name, Some(digest)));
-    if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
-        return Err("its digest is none");
-    }
+    let Parts { registry, repository, .. } = split_full(&full)?;
+    Ok((registry.to_owned(), repository.to_owned()))
+}
+
+/// A reference taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'text> {
+    /// The host, and perhaps its port.
+    pub registry: &'text str,
+    /// The repository's whole name.
+    pub repository: &'text str,
+    /// The tag, where there is one.
+    pub tag: Option<&'text str>,
+    /// The digest, where there is one.
+    pub digest: Option<Digest>,
+}
+
+/// Takes a reference apart whose first part is a registry in any case, whatever it looks like.
+///
+/// # Errors
+/// What is wrong with the text, for people.
+pub fn split_full(full: &str) -> Result<Parts<'_>, &'static str> {
+    let (name, digest) = full.split_once('@').map_or((full, None), |(name, digest)| (name, Some(digest)));
+    let digest = digest.map(|digest| digest.parse::<Digest>().map_err(|_| "its digest is none")).transpose()?;
     let tag = tag_of(name);
     if !tag.is_none_or(is_tag) {
         return Err("its tag has letters that no tag has");
@@ -66,7 +86,7 @@ pub fn split_reference(reference: &str) -> Result<(String, String), &'static str
     if repository.len() > 255 || !repository.split('/').all(is_component) {
         return Err("its repository is not in lower case, or has letters that no repository has");
     }
-    Ok((registry.to_owned(), repository.to_owned()))
+    Ok(Parts { registry, repository, tag, digest })
 }
 
 /// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`

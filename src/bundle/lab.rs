@@ -13,7 +13,7 @@ use super::{BundleError, LabFile};
 /// What a lab's folder is made of.
 const FOLDERS: [&str; 4] = ["app", "istio", "lock", "manifests"];
 /// The lock and what it was made from. The lock is written last: a folder without it is no lab yet.
-pub(super) const LOCK: &str = "lock/ztlab.lock";
+pub const LOCK: &str = "lock/ztlab.lock";
 pub(super) const INTENT: &str = "lock/ztlab.toml";
 /// A lab's files are text that people write; all of them are in memory once.
 pub(super) const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -128,7 +128,7 @@ pub(super) fn files_problem(files: &[LabFile]) -> Option<String> {
             return Some(format!("`{path}` has {} bytes", file.size));
         }
     }
-    let total: u64 = files.iter().map(|entry| entry.file.size).sum();
+    let total = files.iter().map(|entry| entry.file.size).fold(0, u64::saturating_add);
     let missing = [LOCK, INTENT].into_iter().find(|wanted| files.iter().all(|entry| entry.path != *wanted));
     match missing {
         _ if total > MAX_FILES => Some(format!("the lab's own files have {total} bytes")),

@@ -38,7 +38,7 @@ pub use create::{Contents, Draft};
 pub use error::BundleError;
 pub use head::{Head, Identity, LabFile, Program};
 pub use import::Taken;
-pub use lab::{LabFileBytes, Written, look_at_lab, read_lab, write_lab};
+pub use lab::{LOCK, LabFileBytes, Written, look_at_lab, read_lab, write_lab};
 pub use layout::{Layout, Member};
 pub use parts::is_bundle;
 pub use read::Bundle;

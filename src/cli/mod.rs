@@ -9,6 +9,7 @@ mod lock;
 mod outcome;
 mod pace;
 mod progress;
+mod registry;
 mod render;
 mod seat;
 mod serve;
@@ -209,6 +210,8 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Store { action } => store::dispatch(context, action, yes, json).await?,
         Verb::Serve(arguments) => serve::dispatch(context, arguments, json).await?,
         Verb::Bundle { action } => bundle::dispatch(context, action, json).await?,
+        Verb::Push(arguments) => registry::push(context, arguments, json).await?,
+        Verb::Pull(arguments) => registry::pull(context, arguments, json).await?,
         Verb::Plan(target) => {
             let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
             render::outcome("plan", &planned, json);

@@ -21,6 +21,7 @@ use crate::base::{Reporter, reference::split_reference};
 use super::{
     FetchError, Network,
     http::Http,
+    registry::Parcel,
     source::{Location, Part},
     throttle::Throttle,
     token::{Pass, Refusal, Tokens},
@@ -32,14 +33,25 @@ pub(super) const USER_AGENT: &str = concat!("ztlab/", env!("CARGO_PKG_VERSION"))
 /// The way out. One per run, shared by everything that asks the network.
 pub struct Client {
     http: Http,
+    /// Follows no redirect: what changes something is sent where we decide.
+    changes: Http,
     network: Network,
     tokens: Tokens,
-    throttle: Option<Throttle>,
+    throttle: Option<Arc<Throttle>>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     reporter: Arc<dyn Reporter>,
     requests: AtomicU64,
     refused: AtomicU64,
     received: AtomicU64,
+}
+
+/// One request as it is to be sent.
+pub(super) struct Demand<'a> {
+    pub(super) method: Method,
+    pub(super) location: &'a Location,
+    pub(super) headers: &'a HeaderMap,
+    /// What goes along; such a request follows no redirect.
+    pub(super) parcel: Option<&'a Parcel>,
 }
 
 /// A successful answer whose body is still to come. Holds its place among the host's requests.
@@ -55,12 +67,14 @@ impl Client {
     /// When a proxy has no usable address.
     pub fn new(network: Network, reporter: Arc<dyn Reporter>) -> Result<Self, FetchError> {
         let http = Http::new(&network, true)?;
+        let changes = Http::new(&network, false)?;
         // A pool of its own: a token request goes to another host than the blobs, and follows no redirect.
         let tokens = Http::new(&network, false)?;
         Ok(Self {
             http,
+            changes,
             tokens: Tokens::new(tokens, network.credentials.clone(), network.idle_timeout),
-            throttle: network.max_rate.map(Throttle::new),
+            throttle: network.max_rate.map(|rate| Arc::new(Throttle::new(rate))),
             network,
             hosts: Mutex::default(),
             reporter,
@@ -103,6 +117,15 @@ impl Client {
         &self.tokens
     }
 
+    /// Whether a request may leave for this address: https, or plain HTTP that stays here or was named.
+    pub(super) fn allows(&self, url: &Url) -> bool {
+        url.scheme() == "https" || self.network.mirrors.allows_plain_http(url)
+    }
+
+    pub(super) fn throttle(&self) -> Option<Arc<Throttle>> {
+        self.throttle.clone()
+    }
+
     /// Where a file is, mirrors applied.
     ///
     /// # Errors
@@ -138,34 +161,45 @@ impl Client {
         location: &Location,
         headers: &HeaderMap,
     ) -> Result<Answer, FetchError> {
+        let (response, place) = self.exchange(&Demand { method, location, headers, parcel: None }).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(location, response).await);
+        }
+        Ok(Answer { response, _place: place })
+    }
+
+    /// Sends a request, with what the registry wants to see, and returns whatever the answer is.
+    pub(super) async fn exchange(
+        &self,
+        demand: &Demand<'_>,
+    ) -> Result<(reqwest::Response, OwnedSemaphorePermit), FetchError> {
+        let location = demand.location;
         let url = location.shown();
         if self.network.offline {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(FetchError::Offline { url });
         }
-        if location.url.scheme() == "http" && !self.network.mirrors.allows_plain_http(&location.url) {
+        if !self.allows(&location.url) {
             return Err(FetchError::PlainHttp { url });
         }
         let place = self.place(&location.url).await;
+        let access = &location.access;
         let pass = match &location.scope {
-            Some(scope) => self.tokens.get(scope).await,
+            Some(scope) => self.tokens.get(scope, access).await,
             None => None,
         };
-        let mut response = self.send_once(&method, location, headers, pass.as_ref()).await?;
+        let mut response = self.send_once(demand, pass.as_ref()).await?;
         if let (StatusCode::UNAUTHORIZED, Some(scope)) = (response.status(), &location.scope)
             // Whoever a registry redirects to has no say in where its credentials go.
             && response.url().origin() == location.url.origin()
         {
-            let refusal = Refusal { scope, url: &location.url, headers: response.headers(), shown: pass };
+            let refusal = Refusal { scope, access, url: &location.url, headers: response.headers(), shown: pass };
             let asked = || _ = self.requests.fetch_add(1, Ordering::Relaxed);
             if let Some(pass) = self.tokens.renew(&refusal, self.reporter(), &asked).await? {
-                response = self.send_once(&method, location, headers, Some(&pass)).await?;
+                response = self.send_once(demand, Some(&pass)).await?;
             }
         }
-        if !response.status().is_success() {
-            return Err(self.refusal(location, response).await);
-        }
-        Ok(Answer { response, _place: place })
+        Ok((response, place))
     }
 
     /// The next piece of a body; silence is an error.
@@ -192,28 +226,28 @@ impl Client {
         }
     }
 
-    async fn send_once(
-        &self,
-        method: &Method,
-        location: &Location,
-        headers: &HeaderMap,
-        pass: Option<&Pass>,
-    ) -> Result<reqwest::Response, FetchError> {
+    async fn send_once(&self, demand: &Demand<'_>, pass: Option<&Pass>) -> Result<reqwest::Response, FetchError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request = self.http.get()?.request(method.clone(), location.url.clone()).headers(headers.clone());
+        let location = demand.location;
+        let changes = !matches!(demand.method, Method::GET | Method::HEAD);
+        let http = if changes { &self.changes } else { &self.http };
+        let mut request = http.get()?.request(demand.method.clone(), location.url.clone());
+        request = request.headers(demand.headers.clone());
         if let Some(accept) = location.accept {
             request = request.header(ACCEPT, accept);
         }
         if let Some(pass) = pass {
             request = pass.put_on(request);
         }
-        let limit = self.network.idle_timeout;
-        let url = location.shown();
-        match tokio::time::timeout(limit, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => Err(FetchError::Connect { url, source: source.without_url() }),
-            Err(_) => Err(FetchError::Stalled { url, seconds: limit.as_secs(), received: 0 }),
-        }
+        let (limit, url) = (self.network.idle_timeout, location.shown());
+        let Some(parcel) = demand.parcel else {
+            return match tokio::time::timeout(limit, request.send()).await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(source)) => Err(FetchError::Connect { url, source: source.without_url() }),
+                Err(_) => Err(FetchError::Stalled { url, seconds: limit.as_secs(), received: 0 }),
+            };
+        };
+        parcel.send(request, url, limit).await
     }
 
     /// A place among the requests to this host.

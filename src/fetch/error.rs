@@ -98,7 +98,7 @@ pub enum FetchError {
         variable: String,
     },
     /// The registry's token service.
-    #[error("{registry} gave no pull token for {repository}: {reason}")]
+    #[error("{registry} gave no token for {repository}: {reason}")]
     #[diagnostic(
         code(fetch::token),
         help(
@@ -186,6 +186,64 @@ pub enum FetchError {
         expected: Digest,
         /// The digest of what came.
         found: Digest,
+    },
+    /// A registry that does not take what it was sent; its own words are in it.
+    #[error("{url} answered {status}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
+    #[diagnostic(
+        code(push::refused),
+        help("look at what it says; `docker login` signs in, and ztlab uses the same credentials")
+    )]
+    Refused {
+        /// The address.
+        url: String,
+        /// The status code.
+        status: reqwest::StatusCode,
+        /// The registry's own words, cleaned.
+        said: Option<String>,
+    },
+    /// A registry that says that it kept something else than what it was sent.
+    #[error("{url} was sent {expected}, and says that it keeps {found}")]
+    #[diagnostic(
+        code(integrity::registry),
+        help("the registry, or something before it, changes what it is sent: do not use what it serves")
+    )]
+    Changed {
+        /// The address.
+        url: String,
+        /// What was sent.
+        expected: Digest,
+        /// What it names.
+        found: String,
+    },
+    /// A registry that sends an upload to a place where it must not go.
+    #[error("{url} wants the upload at {place}, {why}")]
+    #[diagnostic(
+        code(push::place),
+        help("this is for whoever runs the registry: its address as others see it is set wrong")
+    )]
+    Elsewhere {
+        /// The address.
+        url: String,
+        /// Where it should go.
+        place: String,
+        /// Why it does not.
+        why: &'static str,
+    },
+    /// A blob of our own store that is not what its name says.
+    #[error("{label} is damaged in the store, and was not pushed: expected {expected}, found {found}")]
+    #[diagnostic(
+        code(integrity::push),
+        help(
+            "`ztlab store repair` brings it anew; then run the same command again: what was pushed is not sent again"
+        )
+    )]
+    Damaged {
+        /// What it is.
+        label: String,
+        /// What its name says.
+        expected: Digest,
+        /// What was read.
+        found: String,
     },
     /// The store refused.
     #[error(transparent)]

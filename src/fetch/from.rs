@@ -18,7 +18,7 @@ use crate::{
     store::{Slot, Store, StoreError},
 };
 
-use super::{Client, blob::blocking, docker, lanes::UPSTREAM, local, saved};
+use super::{Client, RegistryAddress, RegistryAddressError, blob::blocking, docker, lanes::UPSTREAM, local, saved};
 
 /// Read size.
 const PIECE: usize = 512 * 1024;
@@ -32,6 +32,8 @@ pub enum Source {
     Archive(PathBuf),
     /// Another store behind a web server: `URL/blobs/sha256/…`.
     Store(Url),
+    /// A lab in a registry, as `ztlab push` left it.
+    Registry(RegistryAddress),
     /// The Docker of this machine.
     Docker,
     /// Everybody whom the lock names, or their mirrors.
@@ -44,7 +46,7 @@ pub enum Source {
 #[diagnostic(
     code(usage::from),
     help(
-        "--from takes a folder, a tar of images, the address of another store (`http://10.0.0.5:8000/store`), `docker`, `minikube` or `upstream`"
+        "--from takes a folder, a tar of images, the address of another store (`http://10.0.0.5:8000/store`) or of a lab in a registry (`oci://registry.school.example/zerotrust`), `docker`, `minikube` or `upstream`"
     )
 )]
 pub struct SourceError {
@@ -68,6 +70,9 @@ impl Source {
             let url = Url::parse(text).map_err(|cause| error(cause.to_string()))?;
             return Ok(Self::Store(url));
         }
+        if RegistryAddress::is_one(text) {
+            return text.parse().map(Self::Registry).map_err(|cause: RegistryAddressError| error(cause.problem));
+        }
         let path = if text == "minikube" { minikube_home.join("cache") } else { PathBuf::from(text) };
         match fs_err::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok(Self::Folder(path)),
@@ -81,6 +86,7 @@ impl Source {
         match self {
             Self::Folder(path) | Self::Archive(path) => path.display().to_string(),
             Self::Store(url) => super::source::shown(url),
+            Self::Registry(address) => address.to_string(),
             Self::Docker => "Docker".to_owned(),
             Self::Upstream => UPSTREAM.to_owned(),
         }
@@ -125,7 +131,7 @@ pub async fn take_from(
             Source::Archive(path) => saved::take_file(path, &place, missing),
             Source::Docker => docker::take(&environment, &place, missing),
             Source::Folder(path) => local::take(path, &place, missing),
-            Source::Store(_) | Source::Upstream => Ok(missing),
+            Source::Store(_) | Source::Registry(_) | Source::Upstream => Ok(missing),
         }?;
         Ok::<_, StoreError>((left, passed_over.get()))
     };
@@ -235,7 +241,9 @@ mod tests {
         assert_eq!(parse("upstream").unwrap(), Source::Upstream);
         assert_eq!(parse(archive.to_str().unwrap()).unwrap(), Source::Archive(archive.clone()));
         assert_eq!(parse("http://u:secret@10.0.0.5/store").unwrap().shown(), "http://10.0.0.5/store");
-        for nothing in ["/nowhere/at/all", "http://", "https://[broken"] {
+        let registry = parse("oci://registry.school.example/zerotrust:3f2a").unwrap();
+        assert!(matches!(&registry, Source::Registry(_)) && !registry.is_local());
+        for nothing in ["/nowhere/at/all", "http://", "https://[broken", "oci://registry.school.example"] {
             let error = parse(nothing).unwrap_err();
             assert!(error.to_string().contains(nothing), "{error}");
         }

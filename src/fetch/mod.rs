@@ -11,6 +11,7 @@
 //! source     upstream's names → addresses, mirrors applied
 //! from       --from: what may have the bytes already; those on this machine are asked first, in turn
 //!   └─ local, saved, bundled, docker   a folder, a tar of images, a bundle, Docker
+//! registry   a lab in a registry of others: where its blobs are there, and how they get there
 //! token, credentials, helper   what a registry wants to see, and where it is kept
 //! network    what a person can set about all that
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
@@ -42,6 +43,7 @@ mod network;
 mod proxy;
 mod published;
 mod refusal;
+mod registry;
 mod retry;
 mod saved;
 mod schedule;
@@ -63,6 +65,9 @@ pub use lanes::{DroppedReport, LanePolicy, Lanes, SourceReport, is_download};
 pub use members::extract_members;
 pub use network::Network;
 pub use proxy::Proxies;
+pub use registry::{
+    Home, ImagePlace, LabBlob, Outgoing, OutgoingBytes, Pushed, RegistryAddress, RegistryAddressError, RegistryLayout,
+};
 pub use retry::RetryPolicy;
 pub use schedule::{BlobError, Failure, fetch_all};
 pub use source::{Location, Mirror, MirrorError, Mirrors};

@@ -27,7 +27,7 @@ impl Client {
 }
 
 /// The first kilobytes of a body, as text: enough to read an error.
-async fn start_of(mut response: reqwest::Response) -> String {
+pub(super) async fn start_of(mut response: reqwest::Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < 4096
         && let Ok(Some(chunk)) = response.chunk().await

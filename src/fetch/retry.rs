@@ -107,11 +107,15 @@ pub(super) fn is_transient(error: &FetchError) -> bool {
         | FetchError::Html { .. }
         | FetchError::TooLong { .. }
         | FetchError::WrongDigest { .. }
+        | FetchError::Refused { .. }
+        | FetchError::Changed { .. }
+        | FetchError::Elsewhere { .. }
+        | FetchError::Damaged { .. }
         | FetchError::Store(_) => false,
     }
 }
 
-fn is_transient_status(status: StatusCode) -> bool {
+pub(super) fn is_transient_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 

@@ -79,8 +79,23 @@ pub struct Location {
     pub url: Url,
     /// What to accept.
     pub(super) accept: Option<&'static str>,
-    /// For registries: whose pull token to ask for.
+    /// For registries: for whose repository to ask for a token.
     pub(super) scope: Option<Reference>,
+    /// What such a token has to allow.
+    pub(super) access: Access,
+}
+
+/// What is wanted of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) enum Access {
+    /// To read.
+    #[default]
+    Pull,
+    /// To read and write; and to read `from`, whose blobs are to be mounted.
+    Push {
+        /// Another repository of the same registry.
+        from: Option<String>,
+    },
 }
 
 impl Location {
@@ -91,7 +106,7 @@ impl Location {
 
     /// An address that is asked as it stands.
     pub(super) fn plain(url: Url) -> Self {
-        Self { url, accept: None, scope: None }
+        Self { url, accept: None, scope: None, access: Access::Pull }
     }
 
     /// Whether asking here for a manifest counts as a pull from Docker Hub.
@@ -121,6 +136,8 @@ pub(super) fn shown(url: &Url) -> String {
 pub(super) enum Part<'a> {
     Manifest(&'a str),
     Blob(&'a str),
+    /// Where an upload begins.
+    Uploads,
 }
 
 impl Mirrors {
@@ -191,9 +208,15 @@ pub(super) fn registry_location(base: &Url, reference: &Reference, part: Part<'_
         "" => reference.repository().to_owned(),
         prefix => format!("{prefix}/{}", reference.repository()),
     };
+    part_location(base, repository, part)
+}
+
+/// A part of the repository of this whole name at the registry of `base`, whose own path takes no part in it.
+pub(super) fn part_location(base: &Url, repository: String, part: Part<'_>) -> Result<Location, FetchError> {
     let (kind, name, accept) = match part {
         Part::Manifest(name) => ("manifests", name, Some(MANIFEST_TYPES)),
         Part::Blob(name) => ("blobs", name, None),
+        Part::Uploads => ("blobs/uploads", "", None),
     };
     let mut url = base.clone();
     url.set_path(&format!("/v2/{repository}/{kind}/{name}"));
@@ -203,7 +226,7 @@ pub(super) fn registry_location(base: &Url, reference: &Reference, part: Part<'_
         (None, _) => return Err(FetchError::Address { text: base.to_string(), problem: "it has no host".to_owned() }),
     };
     let scope = Reference::with_tag(host, repository, "latest".to_owned());
-    Ok(Location { url, accept, scope: Some(scope) })
+    Ok(Location { url, accept, scope: Some(scope), access: Access::Pull })
 }
 
 /// What follows `prefix`, when the text is below it: `https://a.b` is not below `https://a`.
@@ -234,7 +257,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 
-fn is_loopback_name(host_and_port: &str) -> bool {
+pub(super) fn is_loopback_name(host_and_port: &str) -> bool {
     let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
     is_loopback_host(host)
 }

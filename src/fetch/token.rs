@@ -1,4 +1,4 @@
-//! What a registry wants to see before it serves: nothing, a pull token for each repository, or a password.
+//! What a registry wants to see before it serves: nothing, a token for each repository, or a password.
 //!
 //! A registry that wants something says so in a 401's `WWW-Authenticate` (distribution-spec, "Token Authentication").
 //! So nothing is asked for before it is wanted, and what was given is reused until it is refused.
@@ -25,7 +25,7 @@ use super::{
     credentials::{Credentials, DockerConfig, Login},
     http::Http,
     retry::retry_after,
-    source::{is_loopback, shown},
+    source::{Access, is_loopback, shown},
 };
 
 /// What goes into `Authorization`. Not shown by `Debug`.
@@ -55,6 +55,8 @@ impl Pass {
 pub(super) struct Refusal<'a> {
     /// Whose blobs were asked for.
     pub(super) scope: &'a Reference,
+    /// What was to be done there.
+    pub(super) access: &'a Access,
     /// The address that was asked.
     pub(super) url: &'a Url,
     /// The 401's headers.
@@ -69,7 +71,7 @@ pub(super) struct Tokens {
     http: Http,
     credentials: Credentials,
     limit: Duration,
-    /// Registry and repository → its pass. The async lock makes the tasks that meet an expired token ask once.
+    /// Registry, repository and access → its pass. The async lock makes the tasks that meet an expired token ask once.
     known: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Pass>>>>>,
 }
 
@@ -94,8 +96,8 @@ impl Tokens {
     }
 
     /// The pass of this repository, when there is one.
-    pub(super) async fn get(&self, scope: &Reference) -> Option<Pass> {
-        self.slot(scope).lock().await.clone()
+    pub(super) async fn get(&self, scope: &Reference, access: &Access) -> Option<Pass> {
+        self.slot(scope, access).lock().await.clone()
     }
 
     /// Whether requests to this registry are signed in.
@@ -111,7 +113,7 @@ impl Tokens {
         reporter: &dyn Reporter,
         asked: &(dyn Fn() + Sync),
     ) -> Result<Option<Pass>, FetchError> {
-        let slot = self.slot(refusal.scope);
+        let slot = self.slot(refusal.scope, refusal.access);
         let mut pass = slot.lock().await;
         if pass.is_some() && *pass != refusal.shown {
             return Ok(pass.clone());
@@ -161,14 +163,15 @@ impl Tokens {
 
     async fn ask(&self, wish: &Wish, login: Option<&Login>, asked: &(dyn Fn() + Sync)) -> Result<String, FetchError> {
         let request = match login {
-            None => self.http.get()?.get(wish.realm.clone()).query(&wish.query),
+            None => self.http.get()?.get(wish.realm.clone()).query(&wish.query()),
             Some(Login::Password { user, password }) => {
-                self.http.get()?.get(wish.realm.clone()).query(&wish.query).basic_auth(user, Some(password))
+                self.http.get()?.get(wish.realm.clone()).query(&wish.query()).basic_auth(user, Some(password))
             }
             // docs.docker.com/reference/api/registry/auth, "OAuth2 token authentication".
             Some(Login::Identity(token)) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
-                form.extend_pairs(&wish.query).extend_pairs([
+                form.append_pair("scope", &wish.scopes.join(" "));
+                form.extend_pairs(wish.service.iter().map(|service| ("service", service))).extend_pairs([
                     ("grant_type", "refresh_token"),
                     ("client_id", "ztlab"),
                     ("refresh_token", token.as_str()),
@@ -202,8 +205,12 @@ impl Tokens {
         token.ok_or_else(|| wish.error(format!("{} answered {status} without a token", url())))
     }
 
-    fn slot(&self, scope: &Reference) -> Arc<tokio::sync::Mutex<Option<Pass>>> {
-        let name = format!("{}/{}", scope.registry(), scope.repository());
+    fn slot(&self, scope: &Reference, access: &Access) -> Arc<tokio::sync::Mutex<Option<Pass>>> {
+        let mut name = format!("{}/{}", scope.registry(), scope.repository());
+        // Tokens for other blobs to mount are others: tasks that shared one place for them would take it from each other.
+        if let Access::Push { from } = access {
+            name = format!("{name} push {}", from.as_deref().unwrap_or_default());
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(name).or_default().clone()
     }
@@ -212,7 +219,8 @@ impl Tokens {
 /// What to ask which token service for.
 struct Wish {
     realm: Url,
-    query: Vec<(&'static str, String)>,
+    scopes: Vec<String>,
+    service: Option<String>,
     registry: String,
     repository: String,
 }
@@ -235,10 +243,22 @@ impl Wish {
         if realm.scheme() != "https" && !is_loopback(&realm) && !same_line {
             return Err(error(format!("its token service {} is plain HTTP", shown(&realm))));
         }
-        let scope = scope.filter(|scope| !scope.is_empty()).unwrap_or_else(|| format!("repository:{repository}:pull"));
-        let mut query = vec![("scope", scope)];
-        query.extend(service.map(|service| ("service", service)));
-        Ok(Self { realm, query, registry, repository })
+        let scopes = match refusal.access {
+            Access::Pull => {
+                let asked = scope.filter(|scope| !scope.is_empty());
+                vec![asked.unwrap_or_else(|| format!("repository:{repository}:pull"))]
+            }
+            // A registry that was asked whether it has a blob asks for the right to read; writing follows.
+            Access::Push { from } => std::iter::once(format!("repository:{repository}:pull,push"))
+                .chain(from.as_ref().map(|from| format!("repository:{from}:pull")))
+                .collect(),
+        };
+        Ok(Self { realm, scopes, service, registry, repository })
+    }
+
+    fn query(&self) -> Vec<(&'static str, &str)> {
+        let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+        scopes.chain(self.service.iter().map(|service| ("service", service.as_str()))).collect()
     }
 
     fn error(&self, reason: String) -> FetchError {
@@ -306,7 +326,7 @@ mod tests {
             let scope = Reference::with_tag("quay.io".to_owned(), "a".to_owned(), "latest".to_owned());
             let headers = HeaderMap::new();
             let url = registry.parse().unwrap();
-            let refusal = Refusal { scope: &scope, url: &url, headers: &headers, shown: None };
+            let refusal = Refusal { scope: &scope, access: &Access::Pull, url: &url, headers: &headers, shown: None };
             assert_eq!(Wish::new(&refusal, realm, None, None).is_ok(), allowed, "{registry} {realm}");
         }
     }

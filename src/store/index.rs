@@ -152,7 +152,7 @@ fn name(entry: &Value) -> &str {
 }
 
 /// A document's own media type, or the OCI one that its fields imply (the field is optional in OCI 1.0).
-fn media_type(document: &[u8]) -> String {
+pub fn media_type(document: &[u8]) -> String {
     let document: Value = serde_json::from_slice(document).unwrap_or_default();
     match (document["mediaType"].as_str(), document["manifests"].is_array()) {
         (Some(media_type), _) => media_type.to_owned(),

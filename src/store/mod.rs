@@ -50,7 +50,7 @@ pub use archive::ArchiveError;
 pub use collect::{Garbage, Leftover, Roots};
 pub use error::StoreError;
 pub use faults::Fault;
-pub use index::{NamedImage, REF_NAME};
+pub use index::{NamedImage, REF_NAME, media_type};
 pub(crate) use ingest::waiting_for;
 pub use ingest::{FillError, Ingest, Slot};
 pub use labs::KnownLab;

@@ -12,6 +12,8 @@ pub mod lock;
 pub mod open;
 pub mod plan;
 pub mod preload;
+pub mod pull;
+pub mod push;
 pub mod receipt;
 pub mod record;
 pub mod sbom;

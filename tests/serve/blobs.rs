@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use ztlab::{
     base::{Descriptor, Digest, Event, report::Silent},
     fetch::{Client, Lanes, Network, Source, fetch_all},
-    lockfile,
+    lockfile::{self, Lock},
     plan::Plan,
     store::Store,
 };
@@ -184,7 +184,7 @@ async fn another_store_fetches_everything_from_it() {
     let source = Source::parse(&format!("http://{}/", server.address), folder.path()).unwrap();
     let client = Arc::new(Client::new(Network::default(), Arc::new(Silent)).unwrap());
     let missing = Plan::new(&lab.lock, &store.present().unwrap(), &[]).missing;
-    let lanes = Lanes::new(&client, &[source]);
+    let lanes = Lanes::new(&client, &[source], &Lock::default());
     let failures = fetch_all(&client, &store, missing, 4, &lanes).await;
     assert!(failures.is_empty(), "{:?}", failures.iter().map(|one| one.error.to_string()).collect::<Vec<_>>());
     assert_eq!(Plan::new(&lab.lock, &store.present().unwrap(), &[]).missing, []);

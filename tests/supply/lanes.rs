@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ztlab::{
     base::{Event, report::Recording},
     fetch::{Client, Failure, LanePolicy, Lanes, Network, Source, SourceReport, fetch_all},
+    lockfile::Lock,
     store::Store,
 };
 
@@ -65,7 +66,7 @@ async fn fetch_with(contents: &[Vec<u8>], sources: &[&str], upstream: &str, poli
     let network = Network { lanes: policy, ..lies::network() };
     let client = Arc::new(Client::new(network, Arc::<Recording>::clone(&recording) as _).unwrap());
     let sources: Vec<Source> = sources.iter().map(|text| Source::parse(text, folder.path()).unwrap()).collect();
-    let lanes = Lanes::new(&client, &sources);
+    let lanes = Lanes::new(&client, &sources, &Lock::default());
     let failures = fetch_all(&client, &store, planned(contents, upstream), jobs, &lanes).await;
     Ran { failures, report: lanes.report(), store, events: recording.events(), _folder: folder }
 }

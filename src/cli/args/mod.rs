@@ -4,6 +4,7 @@ mod bundle;
 #[cfg(test)]
 mod documented;
 mod lock;
+mod registry;
 mod seat;
 mod serve;
 mod store;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use bundle::BundleAction;
 pub(super) use lock::{DiffArguments, DiffFormat, LockAction, LockArguments, MergeArguments};
+pub(super) use registry::{PullArguments, PushArguments};
 pub(super) use seat::SeatArguments;
 pub(super) use serve::ServeArguments;
 pub(super) use store::StoreAction;
@@ -122,6 +124,10 @@ pub(super) enum Verb {
         #[command(subcommand)]
         action: BundleAction,
     },
+    /// Push the lab to a registry, for machines beyond the room
+    Push(PushArguments),
+    /// Pull a lab from a registry: its folder and all its blobs
+    Pull(PullArguments),
     /// Show what `install` would load and apply
     Plan(TargetArguments),
     /// Bring the lab's images into a node's runtime and read them back; asks no cluster
@@ -180,7 +186,11 @@ impl Verb {
 
     /// Whether the verb works where there is no lab yet.
     pub(super) fn needs_no_lab(&self) -> bool {
-        matches!(self, Self::Bundle { action } if !matches!(action, BundleAction::Create(_)))
+        match self {
+            Self::Bundle { action } => !matches!(action, BundleAction::Create(_)),
+            Self::Pull(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -189,8 +199,8 @@ pub(super) struct FetchArguments {
     /// Fail rather than complete entries that have no digest yet
     #[arg(long)]
     pub(super) locked: bool,
-    /// Take blobs from here, several at once: a folder, a tar of images, a store's URL, `lan`, `docker`,
-    /// `minikube` or `upstream`, which is asked last unless it is named
+    /// Take blobs from here, several at once: a folder, a tar of images, a store's URL, a lab in a
+    /// registry (`oci://…`), `lan`, `docker`, `minikube` or `upstream`, which is asked last unless it is named
     #[arg(long, value_name = "SOURCE", num_args = 1..)]
     pub(super) from: Vec<String>,
     /// Fetch only these artifacts, as `image.calico-node`

@@ -7,6 +7,7 @@ mod doctor;
 mod install;
 mod lock;
 mod receipt;
+mod registry;
 pub(super) mod report;
 mod serve;
 mod sources;

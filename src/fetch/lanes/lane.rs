@@ -1,12 +1,15 @@
 //! One source, and what is known of it.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use url::Url;
 
 use crate::{
     base::Digest,
-    fetch::{Client, FetchError, source::Location},
+    fetch::{
+        Client, FetchError, Home, RegistryAddress,
+        source::{Access, Location, Part},
+    },
     lockfile::Origin,
     plan::PlannedBlob,
 };
@@ -24,6 +27,8 @@ pub(super) enum Kind {
     Upstream,
     /// A store behind a web server: `URL/blobs/sha256/…`.
     Store(Url),
+    /// A lab in a registry, whose layout follows from the lock.
+    Registry { address: RegistryAddress, homes: Arc<BTreeMap<Digest, Vec<Home>>> },
 }
 
 impl Kind {
@@ -32,6 +37,7 @@ impl Kind {
         match self {
             Self::Upstream => super::UPSTREAM.to_owned(),
             Self::Store(url) => crate::fetch::source::shown(url),
+            Self::Registry { address, .. } => address.to_string(),
         }
     }
 
@@ -39,6 +45,7 @@ impl Kind {
     pub(super) fn may_have(&self, blob: &PlannedBlob) -> bool {
         match self {
             Self::Upstream => blob.origins.iter().any(is_published),
+            Self::Registry { homes, .. } => homes.contains_key(&blob.descriptor.digest),
             Self::Store(_) => !blob.origins.iter().all(|origin| matches!(origin, Origin::Member { .. })),
         }
     }
@@ -58,6 +65,15 @@ impl Kind {
                 let folder = base.path().trim_end_matches('/');
                 url.set_path(&format!("{folder}/blobs/sha256/{}", blob.descriptor.digest.hex()));
                 Ok(vec![Location::plain(url)])
+            }
+            Self::Registry { address, homes } => {
+                let digest = blob.descriptor.digest.to_string();
+                let homes = homes.get(&blob.descriptor.digest).into_iter().flatten();
+                let locate = |home: &Home| {
+                    let part = if home.is_manifest { Part::Manifest(&digest) } else { Part::Blob(&digest) };
+                    address.part(address.repository_of(home.repository.as_deref()), part, Access::Pull)
+                };
+                homes.map(locate).collect()
             }
         }
     }

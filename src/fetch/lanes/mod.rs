@@ -36,12 +36,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     base::Event,
+    lockfile::Lock,
     plan::PlannedBlob,
     store::{Store, Whole},
 };
 
 use super::{
-    Client, Failure, FetchError, Source,
+    Client, Failure, FetchError, RegistryLayout, Source,
     blob::{Brought, joined},
 };
 
@@ -119,17 +120,21 @@ pub struct Lanes {
 impl Lanes {
     /// Upstream alone.
     pub fn upstream(client: &Client) -> Self {
-        Self::new(client, &[])
+        Self::new(client, &[], &Lock::default())
     }
 
     /// These sources, and upstream: in its own place where it is named, else for what none of them has. Local sources
-    /// are not for here, see [`super::take_from`].
-    pub fn new(client: &Client, sources: &[Source]) -> Self {
+    /// are not for here, see [`super::take_from`]. `lock` says what is where in a registry.
+    pub fn new(client: &Client, sources: &[Source], lock: &Lock) -> Self {
         let network = client.network();
         let mut lanes: Vec<Lane> = Vec::new();
         for source in sources {
             let (kind, places) = match source {
                 Source::Store(url) => (Kind::Store(url.clone()), network.per_host.max(1)),
+                Source::Registry(address) => {
+                    let homes = Arc::new(RegistryLayout::of(lock).homes());
+                    (Kind::Registry { address: address.clone(), homes }, network.per_host.max(1))
+                }
                 Source::Upstream => (Kind::Upstream, NO_LIMIT),
                 Source::Folder(_) | Source::Archive(_) | Source::Docker => continue,
             };

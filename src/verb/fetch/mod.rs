@@ -120,8 +120,10 @@ fn client(context: &Context, request: &Request) -> miette::Result<Client> {
     let mut network = context.network(request.per_host)?;
     network.max_rate = request.max_rate;
     for source in &request.from {
-        if let Source::Store(url) = source {
-            network.mirrors.name(url.clone());
+        match source {
+            Source::Store(url) => network.mirrors.name(url.clone()),
+            Source::Registry(address) => network.mirrors.name(address.base().clone()),
+            _ => {}
         }
     }
     Ok(Client::new(network, Arc::clone(&context.reporter))?)
@@ -208,7 +210,7 @@ impl Run<'_> {
             let (blobs, bytes) = (before.0 - left.0, before.1 - left.1);
             self.sources.push(SourceReport { source: source.shown(), blobs, bytes, dropped: None });
         }
-        let lanes = Lanes::new(&self.client, &self.request.from);
+        let lanes = Lanes::new(&self.client, &self.request.from, &self.lock);
         let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs, &lanes).await;
         self.sources.extend(lanes.report());
 

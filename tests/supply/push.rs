@@ -1,0 +1,477 @@
+//! A lab into a registry and out of it again: layout, mounts, nothing twice, and registries that fail, lie or ask who is
+//! there.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use ztlab::{
+    base::{Descriptor, Digest, Platform, report::Recording},
+    fetch::{DockerConfig, RegistryLayout, Source},
+    lockfile::{CheckedLock, ImagePin, Lock},
+    plan::Complete,
+    store::Store,
+    verb::{Context, fetch, pull, push},
+};
+
+use crate::{
+    distribution::{Distribution, Door, LOGIN, Mishap, Mounts, Uploads},
+    lab::{Bench, code},
+};
+
+/// Makes an image that a registry takes.
+struct Images;
+
+impl fetch::AppBuilder for Images {
+    fn build(&self, _: &Lock, app: &str, platform: Platform, store: &Store) -> miette::Result<ImagePin> {
+        let put = |bytes: &[u8]| store.put(bytes, &Recording::default()).map(|blob| blob.descriptor());
+        let config = put(format!("{{\"architecture\":\"{}\"}}", platform.architecture()).as_bytes())?;
+        let layer = put(format!("layer of {app}").as_bytes())?;
+        let described =
+            |kind: &str, blob: Descriptor| json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": described("application/vnd.oci.image.config.v1+json", config),
+            "layers": [described("application/vnd.oci.image.layer.v1.tar+gzip", layer)],
+        });
+        Ok(ImagePin { manifest: put(manifest.to_string().as_bytes())?, config, layers: vec![layer] })
+    }
+}
+
+/// A fetched lab, and an empty registry.
+struct School {
+    bench: Bench,
+    registry: Distribution,
+}
+
+const PAUSE: &str = "lab/registry.k8s.io/pause";
+const CALICO: &str = "lab/docker.io/calico/node";
+const BACKEND: &str = "lab/docker.io/library/simple-backend";
+/// The same in two images.
+const CONFIG: &[u8] = br#"{"os":"linux","architecture":"arm64","rootfs":{"type":"layers","diff_ids":[]}}"#;
+
+impl School {
+    async fn new() -> Self {
+        let (bench, registry) = (Bench::new().await, Distribution::start().await);
+        fs_err::create_dir_all(bench.context.lab.join("manifests")).unwrap();
+        fs_err::write(bench.context.lab.join("manifests/01-namespace.yaml"), "kind: Namespace\n").unwrap();
+        bench.lock().await.unwrap();
+        fetch::run(&bench.context, &fetch::Request::default(), Some(Arc::new(Images))).await.unwrap();
+        Self { bench, registry }
+    }
+
+    fn destination(&self) -> String {
+        format!("oci://{}/lab:v1", self.registry.host())
+    }
+
+    async fn push(&self) -> miette::Result<push::Outcome> {
+        self.push_as(&self.bench.context).await
+    }
+
+    async fn push_as(&self, context: &Context) -> miette::Result<push::Outcome> {
+        let request = push::Request { destination: self.destination().parse().unwrap(), jobs: 4, max_rate: None };
+        push::run(context, request).await
+    }
+
+    /// A machine whose user has signed in.
+    fn signed_in(&self, password: &str) -> Context {
+        let folder = self.bench.context.lab.join("home");
+        fs_err::create_dir_all(&folder).unwrap();
+        let host = self.registry.host();
+        let config = json!({ "auths": { host: { "username": LOGIN.0, "password": password } } });
+        fs_err::write(folder.join("config.json"), config.to_string()).unwrap();
+        let environment = [("DOCKER_CONFIG".to_owned(), folder.display().to_string())].into();
+        let _ = DockerConfig::read(&environment);
+        Context { environment, ..self.bench.context.clone() }
+    }
+
+    /// A student's machine: no store, and the folder of nobody.
+    fn laptop(&self, name: &str) -> Context {
+        let folder = self.bench.context.lab.join(name);
+        fs_err::create_dir_all(&folder).unwrap();
+        let reporter = Arc::new(Recording::default());
+        Context { lab: folder.join("lab"), store: folder.join("store"), reporter, ..self.bench.context.clone() }
+    }
+
+    async fn pull(&self, context: &Context, source: &str, expected: Option<Digest>) -> miette::Result<pull::Outcome> {
+        let request = pull::Request {
+            source: source.parse().unwrap(),
+            expected,
+            into: Some(context.lab.clone()),
+            here: context.lab.clone(),
+            replace: false,
+            jobs: 4,
+        };
+        pull::run(context, request, Some(Arc::new(Images))).await
+    }
+
+    fn complete(&self, context: &Context) -> Complete {
+        let store = Store::open(&context.store).unwrap();
+        let complete = Complete::open(CheckedLock::new(self.bench.read()).unwrap(), store).unwrap();
+        assert_eq!(complete.verify(&Recording::default()), []);
+        complete
+    }
+}
+
+fn files_below(folder: &Path, names: &[&str]) -> BTreeSet<(String, Vec<u8>)> {
+    names.iter().map(|name| ((*name).to_owned(), fs_err::read(folder.join(name)).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_lab_is_there_once_and_a_second_push_sends_nothing() {
+    let school = School::new().await;
+    let registry = &school.registry;
+    let pushed = school.push().await.unwrap();
+    let tags: Vec<String> = registry.tags().into_iter().collect();
+    let expected = [
+        "lab/docker.io/calico/node:v3.27.0",
+        "lab/docker.io/library/simple-backend:v1",
+        "lab/registry.k8s.io/pause:3.9",
+        "lab:v1",
+    ];
+    assert_eq!(tags, expected);
+    let lock = school.bench.read();
+    assert_eq!((&pushed.lab.name, pushed.lab.id), (&lock.name, lock.lab_id()));
+    let (media_type, manifest) = registry.manifest("lab", "v1").unwrap();
+    assert_eq!(media_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(pushed.digest, Digest::of(&manifest));
+    assert_eq!(pushed.reference, format!("{}@{}", school.destination(), pushed.digest));
+
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["artifactType"], "application/vnd.ztlab.lab.v1");
+    assert_eq!(manifest["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
+    let title = |layer: &Value| layer["annotations"]["org.opencontainers.image.title"].as_str().unwrap().to_owned();
+    let titles: Vec<String> = manifest["layers"].as_array().unwrap().iter().map(title).collect();
+    assert_eq!(
+        titles,
+        [
+            "app/backend/app.py",
+            "lock/ztlab.lock",
+            "lock/ztlab.toml",
+            "manifests/01-namespace.yaml",
+            "blobs/tool.minikube/minikube-darwin-arm64",
+            "blobs/file.istio/istio.tar.gz",
+            "blobs/manifest.operator/operator.yaml",
+            "blobs/image.calico/index.json",
+            "blobs/wheel.flask/flask-3.1.3-py3-none-any.whl",
+        ]
+    );
+    assert_eq!(manifest["layers"][1]["mediaType"], "application/vnd.ztlab.lock.v1+toml");
+
+    // Byte for byte what upstream published, for the platform that the lab has.
+    let pin = &lock.image["calico"].platforms[&Platform::LinuxArm64];
+    let stored = school.complete(&school.bench.context).blob(&pin.manifest.digest).unwrap().read().unwrap();
+    assert_eq!(registry.manifest(CALICO, "v3.27.0").unwrap().1, stored);
+
+    // One question for each blob and repository, each blob sent once and mounted where it is needed as well.
+    let heads: Vec<String> =
+        registry.asked().into_iter().filter(|asked| asked.method == Method::HEAD).map(|asked| asked.path).collect();
+    assert_eq!(heads.len(), heads.iter().collect::<BTreeSet<_>>().len(), "a question was asked twice: {heads:#?}");
+    let shared = Digest::of(CONFIG);
+    assert!(registry.has(PAUSE, shared) && registry.has(CALICO, shared));
+    assert_eq!(pushed.mounted_blobs, 1);
+    let puts =
+        registry.asked().into_iter().filter(|asked| asked.method == Method::PUT && asked.path.contains("/uploads/"));
+    let sent: Vec<String> = puts.map(|asked| asked.query).collect();
+    assert_eq!(sent.len(), pushed.blobs);
+    assert_eq!(registry.received() as u64, pushed.sent_bytes);
+
+    registry.forget();
+    let again = school.push().await.unwrap();
+    assert_eq!((again.sent_bytes, again.sent_blobs, again.sent_manifests, again.mounted_blobs), (0, 0, 0, 0));
+    assert_eq!((again.digest, &again.reference), (pushed.digest, &pushed.reference));
+    assert!(registry.asked().iter().all(|asked| asked.method == Method::HEAD));
+}
+
+#[tokio::test]
+async fn a_laptop_with_the_lock_takes_every_blob_from_the_registry() {
+    let school = School::new().await;
+    school.push().await.unwrap();
+    school.bench.origin.forget();
+    let laptop = Context { lab: school.bench.context.lab.clone(), ..school.laptop("one") };
+    // The tag is of no importance: the lock decides.
+    let source: Source = Source::Registry(format!("oci://{}/lab", school.registry.host()).parse().unwrap());
+    let request = fetch::Request { locked: true, from: vec![source], ..fetch::Request::default() };
+    let fetched = fetch::run(&laptop, &request, None).await.unwrap();
+    school.complete(&laptop);
+    assert_eq!(school.bench.origin.seen().len(), 0, "upstream was asked");
+    assert!(fetched.sources.iter().all(|source| source.dropped.is_none()), "{:?}", fetched.sources);
+    let gets: Vec<String> = school
+        .registry
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.method == Method::GET)
+        .map(|asked| asked.path)
+        .collect();
+    assert_eq!(
+        gets.len(),
+        RegistryLayout::of(&school.bench.read()).homes().len(),
+        "each blob is asked for once: {gets:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_bare_laptop_gets_the_folder_and_everything_else() {
+    let school = School::new().await;
+    let pushed = school.push().await.unwrap();
+    school.bench.origin.forget();
+    let laptop = school.laptop("bare");
+    let pulled = school.pull(&laptop, &pushed.reference, Some(pushed.digest)).await.unwrap();
+    assert_eq!((&pulled.folder, pulled.lab.id, pulled.new_files), (&laptop.lab, pushed.lab.id, 4));
+    let names = ["app/backend/app.py", "lock/ztlab.lock", "lock/ztlab.toml", "manifests/01-namespace.yaml"];
+    assert_eq!(files_below(&laptop.lab, &names), files_below(&school.bench.context.lab, &names));
+    school.complete(&laptop);
+    assert_eq!(school.bench.origin.seen().len(), 0, "upstream was asked");
+
+    // Once more changes nothing; a student's own work is not overwritten.
+    let again = school.pull(&laptop, &school.destination(), None).await.unwrap();
+    assert_eq!((again.new_files, again.fetched.fetched_blobs), (0, 0));
+    fs_err::write(laptop.lab.join("manifests/01-namespace.yaml"), "kind: Mine\n").unwrap();
+    let error = school.pull(&laptop, &school.destination(), None).await.unwrap_err();
+    assert_eq!(code(&error), "bundle::lab");
+    assert_eq!(fs_err::read_to_string(laptop.lab.join("manifests/01-namespace.yaml")).unwrap(), "kind: Mine\n");
+}
+
+#[tokio::test]
+async fn what_is_not_the_lab_that_was_meant_is_not_taken() {
+    let school = School::new().await;
+    let pushed = school.push().await.unwrap();
+    let host = school.registry.host();
+    let laptop = school.laptop("wary");
+    let other = Digest::of(b"another lab");
+    for (source, expected, wanted) in [
+        (school.destination(), Some(other), "integrity::pull"),
+        (format!("oci://{host}/lab@{other}"), None, "pull::registry"),
+        (format!("oci://{host}/lab:v2"), None, "pull::registry"),
+        (format!("oci://{host}/lab"), None, "usage::registry"),
+        (format!("oci://{host}/{PAUSE}:3.9"), None, "pull::none"),
+    ] {
+        let error = school.pull(&laptop, &source, expected).await.unwrap_err();
+        assert_eq!(code(&error), wanted, "{source}: {error}");
+        assert!(!laptop.lab.exists() && !laptop.store.exists(), "{source}");
+    }
+    school.registry.spoil(Digest::of(b"kind: Namespace\n"), b"kind: Root\n");
+    let error = school.pull(&laptop, &pushed.reference, None).await.unwrap_err();
+    assert_eq!(code(&error), "integrity::pull", "{error}");
+    assert!(error.to_string().contains("manifests/01-namespace.yaml") && !laptop.lab.exists(), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_mount_gets_the_bytes_again() {
+    for mounts in [Mounts::Never, Mounts::Unknown] {
+        let school = School::new().await;
+        school.registry.mounts(mounts);
+        let pushed = school.push().await.unwrap();
+        assert_eq!((pushed.mounted_blobs, pushed.sent_blobs), (0, pushed.blobs + 1), "{mounts:?}");
+        let again = school.push().await.unwrap();
+        assert_eq!(again.sent_bytes, 0, "{mounts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_registry_is_asked_again_and_what_arrived_is_not_sent_again() {
+    let school = School::new().await;
+    let busy = [Mishap::Status(429, Some("0")), Mishap::Status(503, None)];
+    school.registry.mishaps(Method::POST, PAUSE, &busy);
+    school.registry.mishaps(Method::HEAD, CALICO, &busy);
+    // The blob is kept, and the answer is lost.
+    school.registry.mishaps(Method::PUT, &format!("{BACKEND}/blobs/uploads"), &[Mishap::After(500)]);
+    school.registry.mishaps(Method::PUT, &format!("{PAUSE}/manifests"), &[Mishap::After(502)]);
+    let pushed = school.push().await.unwrap();
+    assert!(school.registry.tags().contains("lab:v1"));
+    let puts = school.registry.count(&Method::PUT, "/blobs/uploads/");
+    assert_eq!(puts, pushed.blobs, "the blob that was kept is not sent again");
+    assert_eq!(pushed.sent_blobs, pushed.blobs - 1);
+}
+
+#[tokio::test]
+async fn a_blob_of_another_length_is_another_blob() {
+    let school = School::new().await;
+    let pushed = school.push().await.unwrap();
+    school.registry.mishaps(Method::HEAD, &Digest::of(b"layer of pause").to_string(), &[Mishap::OtherLength]);
+    let again = school.push().await.unwrap();
+    assert_eq!((again.sent_blobs, again.sent_bytes, again.digest), (1, 14, pushed.digest));
+}
+
+#[tokio::test]
+async fn a_failure_names_the_part_and_no_tag_promises_what_is_not_there() {
+    let school = School::new().await;
+    school.registry.mishaps(Method::PUT, &format!("{PAUSE}/blobs/uploads"), &[Mishap::Status(403, None); 9]);
+    let error = school.push().await.unwrap_err();
+    assert_eq!(code(&error), "push::incomplete");
+    let text = format!("{error:?} {}", error.help().unwrap());
+    assert!(text.contains(PAUSE) && text.contains("not today (DENIED)") && text.contains("docker login"), "{text}");
+    assert_eq!(school.registry.tags(), BTreeSet::new());
+    school.registry.mishaps(Method::PUT, "nothing", &[]);
+    let school = School { registry: Distribution::start().await, ..school };
+    school.registry.mishaps(Method::PUT, &format!("{CALICO}/manifests"), &[Mishap::Status(400, None)]);
+    assert_eq!(code(&school.push().await.unwrap_err()), "push::incomplete");
+    assert!(!school.registry.tags().contains("lab:v1"), "the lab's own tag comes last");
+    school.push().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registry_that_says_it_keeps_something_else_is_named() {
+    let school = School::new().await;
+    school.registry.mishaps(Method::PUT, &format!("{PAUSE}/manifests"), &[Mishap::OtherDigest]);
+    let error = school.push().await.unwrap_err();
+    assert_eq!(code(&error), "integrity::registry", "{error}");
+    let school = School { registry: Distribution::start().await, ..school };
+    school.registry.mishaps(Method::PUT, "/blobs/uploads/", &[Mishap::OtherDigest]);
+    assert_eq!(code(&school.push().await.unwrap_err()), "integrity::registry");
+}
+
+#[tokio::test]
+async fn uploads_go_where_the_registry_says_and_credentials_only_to_the_registry() {
+    for relative in [false, true] {
+        let school = School::new().await;
+        school.registry.door(Door::Password);
+        school.registry.uploads(if relative { Uploads::Relative } else { Uploads::Here });
+        school.push_as(&school.signed_in(LOGIN.1)).await.unwrap();
+    }
+    for redirected in [false, true] {
+        let school = School::new().await;
+        let storage = school.registry.storage().await;
+        school.registry.door(Door::Password);
+        let place = storage.address();
+        school.registry.uploads(if redirected { Uploads::Redirected(place) } else { Uploads::At(place) });
+        let pushed = school.push_as(&school.signed_in(LOGIN.1)).await.unwrap();
+        let asked = storage.asked();
+        assert_eq!(asked.len(), pushed.blobs);
+        assert!(asked.iter().all(|asked| asked.authorization.is_none()), "another host saw the password");
+        assert!(school.registry.tags().contains("lab:v1"));
+    }
+    let school = School::new().await;
+    school.registry.uploads(Uploads::At("http://registry.example".to_owned()));
+    let error = school.push().await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(code(&error) == "push::incomplete" && text.contains("plain HTTP"), "{text}");
+}
+
+#[tokio::test]
+async fn tokens_are_asked_for_with_the_right_to_push_and_to_mount() {
+    let school = School::new().await;
+    school.registry.door(Door::Token);
+    let signed_in = school.signed_in(LOGIN.1);
+    let pushed = school.push_as(&signed_in).await.unwrap();
+    assert_eq!(pushed.mounted_blobs, 1);
+    let tokens: Vec<String> =
+        school.registry.asked().into_iter().filter(|asked| asked.path == "/token").map(|asked| asked.query).collect();
+    assert_eq!(tokens.len(), 5, "one for each of four repositories, and one to mount: {tokens:#?}");
+    assert!(tokens.iter().all(|query| query.contains("pull%2Cpush")), "{tokens:#?}");
+    assert_eq!(tokens.iter().filter(|query| query.matches("scope=").count() == 2).count(), 1, "{tokens:#?}");
+
+    // A student who may read.
+    let laptop = Context { environment: signed_in.environment.clone(), ..school.laptop("signed-in") };
+    school.pull(&laptop, &pushed.reference, None).await.unwrap();
+    school.complete(&laptop);
+
+    for (context, why) in [(school.bench.context.clone(), "nobody"), (school.signed_in("last-year"), "an old password")]
+    {
+        let error = school.push_as(&context).await.unwrap_err();
+        assert_eq!(code(&error), "push::incomplete", "{why}: {error}");
+        let text = format!("{error:?} {}", error.help().unwrap());
+        assert!(text.contains("docker login") && !text.contains("last-year"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_blob_is_named_and_does_not_arrive() {
+    let school = School::new().await;
+    let layer = Descriptor::of(b"layer of calico");
+    let path = Store::open(&school.bench.context.store).unwrap().path_of(&layer.digest);
+    for (bytes, found) in
+        [(&b"layer of cAlico"[..], Digest::of(b"layer of cAlico").to_string()), (b"layer of c", "10 bytes".to_owned())]
+    {
+        // While it is being pushed: before that, opening the lab would have found it.
+        let request = push::Request { destination: school.destination().parse().unwrap(), jobs: 1, max_rate: None };
+        school.registry.forget();
+        let (right, watched) = (fs_err::read(&path).unwrap(), school.bench.context.clone());
+        let reporter = Arc::new(Spoiler { path: path.clone(), bytes: bytes.to_vec() });
+        let error = push::run(&Context { reporter, ..watched }, request).await.unwrap_err();
+        assert_eq!(code(&error), "integrity::push", "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("image.calico linux-arm64 layer 1") && text.contains(&found), "{text}");
+        assert!(!school.registry.has(CALICO, layer.digest));
+        fs_err::write(&path, right).unwrap();
+    }
+    school.push().await.unwrap();
+    assert!(school.registry.has(CALICO, layer.digest));
+}
+
+/// Spoils a file as soon as the push has begun.
+struct Spoiler {
+    path: std::path::PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl ztlab::base::Reporter for Spoiler {
+    fn report(&self, event: ztlab::base::Event) {
+        if matches!(&event, ztlab::base::Event::Note { text } if text.starts_with("asking ")) {
+            fs_err::write(&self.path, &self.bytes).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_claims_a_blob_is_found_out_by_those_who_fetch() {
+    let school = School::new().await;
+    let (claimed, spoilt) = (Digest::of(b"layer of pause"), Digest::of(b"layer of calico"));
+    school.registry.claim(claimed);
+    school.push().await.unwrap();
+    assert!(!school.registry.has(PAUSE, claimed));
+    school.registry.spoil(spoilt, b"layer of cAlico");
+    let laptop = school.laptop("cheated");
+    let pulled = school.pull(&laptop, &school.destination(), None).await.unwrap();
+    school.complete(&laptop);
+    let registry = &pulled.fetched.sources[0];
+    let dropped = registry.dropped.as_ref().unwrap();
+    assert!(dropped.lied && dropped.what.contains("image.calico"), "{dropped:?}");
+    let seen: Vec<String> = school.bench.origin.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(seen.iter().any(|path| path.ends_with(&claimed.to_string())), "upstream has what the registry lacks");
+}
+
+#[tokio::test]
+async fn offline_asks_nothing_and_a_place_without_tls_has_to_be_written_down() {
+    let school = School::new().await;
+    let offline = Context { offline: true, ..school.bench.context.clone() };
+    assert_eq!(code(&school.push_as(&offline).await.unwrap_err()), "fetch::offline");
+    let laptop = Context { offline: true, ..school.laptop("offline") };
+    assert_eq!(code(&school.pull(&laptop, &school.destination(), None).await.unwrap_err()), "fetch::offline");
+    assert_eq!(school.registry.asked().len(), 0);
+    let digest = format!("{}@{}", school.destination(), Digest::of(b"a"));
+    let request = push::Request { destination: digest.parse().unwrap(), jobs: 4, max_rate: None };
+    assert_eq!(code(&push::run(&school.bench.context, request).await.unwrap_err()), "usage::registry");
+}
+
+/// The program as a teacher runs it: what it prints, and what it does not.
+#[tokio::test]
+async fn the_last_line_is_the_reference_and_no_line_has_the_password() {
+    let school = School::new().await;
+    school.registry.door(Door::Token);
+    let home = school.signed_in(LOGIN.1).environment["DOCKER_CONFIG"].clone();
+    let destination = school.destination();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ztlab"));
+    command.args(["--verbose", "--verbose", "push", &destination]);
+    command.arg("--lab").arg(&school.bench.context.lab).arg("--store").arg(&school.bench.context.store);
+    command.env_clear().env("HOME", &home).env("DOCKER_CONFIG", &home).env("PATH", "/usr/bin:/bin");
+    command.stdin(std::process::Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let (_, manifest) = school.registry.manifest("lab", "v1").unwrap();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.last(), Some(&format!("{destination}@{}", Digest::of(&manifest)).as_str()), "{stdout}");
+    assert!(lines[0].contains("4 repositories") && lines[0].contains("1 blob mounted"), "{stdout}");
+    let secrets = [LOGIN.1, "dGVhY2hlcjpvcGVuLXNlc2FtZQ==", "Bearer"];
+    assert!(secrets.iter().all(|secret| !stdout.contains(secret) && !stderr.contains(secret)), "{stderr}");
+
+    let offline = ["--offline", "push", &destination];
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ztlab"));
+    command.args(offline).arg("--lab").arg(&school.bench.context.lab).arg("--store").arg(&school.bench.context.store);
+    command.env_clear().env("HOME", &home).stdin(std::process::Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(20), "{}", text(output.stderr));
+}
