@@ -17,5 +17,7 @@ mod kill;
 mod origin;
 #[path = "store/readers.rs"]
 mod readers;
+#[path = "store/registries.rs"]
+mod registries;
 #[path = "store/together.rs"]
 mod together;

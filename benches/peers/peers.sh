@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced where the peers are wanted, to compare with or to read the store with. Wants rig/lib/common.sh and go.sh.
-# peer_crane, peer_oras, peer_skopeo: print the folder that the program of that name is in.
+# peer_crane, peer_oras, peer_skopeo, peer_distribution: print the folder that the program of that name is in.
 
 PEERS=$RIG/../benches/peers
 
@@ -22,6 +22,7 @@ TEXT
 
 peer_crane() { cached bench-crane "$PEERS/crane" -- build_peer crane github.com/google/go-containerregistry/cmd/crane; }
 peer_oras() { cached bench-oras "$PEERS/oras" -- build_peer oras oras.land/oras/cmd/oras; }
+peer_distribution() { cached bench-distribution "$PEERS/distribution" -- build_peer distribution .; }
 
 peer_skopeo() {
   local tree

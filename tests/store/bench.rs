@@ -108,9 +108,9 @@ ref = "registry.k8s.io/pause:3.9"
 
     fn publish_index(&self) {
         let repository = "/v2/docker.io/lab/node";
-        let layer = gzipped(&noise(2, 9000));
+        let layer = gzipped(&tarball(2, 9000));
         let config = json!({ "os": "linux", "architecture": "arm64", "config": {}, "rootfs": {
-            "type": "layers", "diff_ids": [Digest::of(&noise(2, 9000)).to_string()] } })
+            "type": "layers", "diff_ids": [Digest::of(&tarball(2, 9000)).to_string()] } })
         .to_string();
         let manifest = json!({
             "schemaVersion": 2,
@@ -138,9 +138,9 @@ ref = "registry.k8s.io/pause:3.9"
 
     fn publish_docker_manifest(&self) {
         let repository = "/v2/registry.k8s.io/pause";
-        let layer = gzipped(&noise(3, 5000));
+        let layer = gzipped(&tarball(3, 5000));
         let config = json!({ "os": "linux", "architecture": "arm64", "config": {}, "rootfs": {
-            "type": "layers", "diff_ids": [Digest::of(&noise(3, 5000)).to_string()] } })
+            "type": "layers", "diff_ids": [Digest::of(&tarball(3, 5000)).to_string()] } })
         .to_string();
         let manifest = format!(
             "{{ \"schemaVersion\" : 2, \"mediaType\": \"application/vnd.docker.distribution.manifest.v2+json\",\n \"config\": {},\n \"layers\": [{}] }}",
@@ -211,6 +211,16 @@ ref = "registry.k8s.io/pause:3.9"
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+/// A layer with one file in it.
+fn tarball(seed: u64, length: usize) -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(length as u64);
+    header.set_mode(0o644);
+    layer.append_data(&mut header, "etc/noise", noise(seed, length).as_slice()).unwrap();
+    layer.into_inner().unwrap()
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {

@@ -15,7 +15,7 @@ const NODE: &str = "docker.io/lab/node:v1";
 const PAUSE: &str = "registry.k8s.io/pause:3.9";
 
 /// The tool: in the folders of `ZTLAB_READERS` (all of them must then be there), or on the PATH.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let asked = std::env::var_os("ZTLAB_READERS");
     let folders = asked.clone().or_else(|| std::env::var_os("PATH")).unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -27,7 +27,7 @@ fn tool(name: &str) -> Option<PathBuf> {
 }
 
 /// Runs a tool, and returns what it wrote to stdout, byte for byte.
-fn run(program: &Path, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn run(program: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
