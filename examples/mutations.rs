@@ -251,10 +251,6 @@ async fn put_back(context: &ProofContext<'_>, original: &DynamicObject, mutation
     if let (true, Some(object)) = (mutation.beside, &mutation.object) {
         delete(context, object).await?;
     } else {
-        // An empty spec over one of which fields are owned would become none at all.
-        if original.data["spec"].as_object().is_none_or(serde_json::Map::is_empty) {
-            delete(context, original).await?;
-        }
         put(context, original.clone()).await?;
     }
     prober::seal(context).await?;

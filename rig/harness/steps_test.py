@@ -185,6 +185,39 @@ class Steps(unittest.TestCase):
         run = self.succeed(self.lab.target("uninstall"))
         say("; ".join(run.outcome()["kept"]))
         resources = kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
+    def test_6_a_rule_that_somebody_added_to_a_policy_is_named_and_taken_away_when_told_to(self):
+        everything = '[{"op": "add", "path": "/spec/%s", "value": [{}]}]'
+        for kind, name, field, probe in (("authorizationpolicies", "deny-all", "rules", "requests"),
+                                         ("networkpolicies", "default-deny", "ingress", "packets")):
+            spec = ("get", kind, name, "-n", "webapp", "-o", "jsonpath={.spec}")
+            before = kubectl(*spec)
+            kubectl("patch", kind, name, "-n", "webapp", "--type", "json", "--field-manager", "somebody", "-p", everything % field)
+            run = self.lab.target("install", "--offline")
+            self.assertEqual((run.code, run.error().get("code")), (33, "apply::conflict"), run.words())
+            for word in ("somebody", f".spec.{field}", f"webapp/{name}", "--force-conflicts"):
+                self.assertIn(word, run.words())
+            run = self.lab.target("verify", "--probe", probe)
+            self.assertEqual(run.code, 40, f"{name} allows everything and {probe} did not notice: {run.words()}")
+            run = self.succeed(self.lab.target("install", "--offline", "--force-conflicts"))
+            self.assertTrue(run.finished_steps()["policies"])
+            self.assertEqual(kubectl(*spec), before)
+            self.succeed(self.lab.target("verify", "--probe", probe))
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], [])
+
+    def test_6_a_policy_that_an_older_lab_had_with_rules_becomes_empty_again(self):
+        older = Lab(self.settings, "older-policy").create()
+        (older.folder / "lock/ztlab.lock").write_text(self.lab.lock_text())
+        path = older.folder / "istio/04-authorization-policies.yaml"
+        path.write_text(path.read_text().replace("spec: {}", "spec:\n  rules:\n    - from: [{source: {namespaces: [webapp]}}]", 1))
+        self.succeed(older.target("install", "--offline", "--from", "policies", "--until", "policies"))
+        spec = ("get", "authorizationpolicies", "deny-all", "-n", "webapp", "-o", "jsonpath={.spec}")
+        self.assertIn("namespaces", kubectl(*spec))
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], ["policies"])
+        self.assertEqual(kubectl(*spec), "{}")
+        self.assertEqual(self.succeed(self.lab.target("install", "--offline")).finished_steps()["policies"], False)
+
         kinds = ",".join(one for one in resources if not one.startswith(("events", "leases")))
         for namespace in NAMESPACES:
             left = kubectl("get", kinds, "-n", namespace, "-o", "name").split()

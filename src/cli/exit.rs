@@ -36,9 +36,14 @@ const fn explain(code: &'static str, exit: u8, text: &'static str) -> Explanatio
 /// Every error code.
 pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain(
+        "apply::altered",
+        33,
+        "A policy was applied, and the cluster has another one: something in the cluster writes fields that the manifest does not have. A policy has to be exactly what the lab says.",
+    ),
+    explain(
         "apply::conflict",
         33,
-        "Another field manager owns a field that the lab wants to set. Nothing was forced. Look who changed the object (`kubectl get … -o yaml --show-managed-fields`), or take the fields over with --force-conflicts.",
+        "Another field manager owns a field that the lab wants to set, or added one to a policy, which has to be exactly what the lab says. Nothing was forced. Look who changed the object (`kubectl get … -o yaml --show-managed-fields`), or take the fields over with --force-conflicts.",
     ),
     explain(
         "apply::not_established",

@@ -3,23 +3,25 @@
 //! Order: namespaces; custom resource definitions until they are established; what others refer to; what starts pods.
 //! Network policies and accounts are thus in force before the first pod that they are meant for. Server-side apply,
 //! because one of Calico's definitions is twice as large as the annotation of a client-side apply may be, and because
-//! it can be repeated.
+//! it can be repeated. Policies have to be exactly what their manifest says afterwards ([`exact`]).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy},
-    core::GroupVersionKind,
-    discovery::{self, ApiCapabilities, Scope},
+    api::{DynamicObject, Patch, PatchParams, PostParams},
 };
 use tokio::time::{Instant, sleep};
 
 mod error;
+mod exact;
+mod kinds;
+mod remove;
 
-pub use self::error::ApplyError;
+use self::kinds::{Kinds, api_for, kind_of};
+pub use self::{error::ApplyError, remove::delete};
 use super::{
     difference::{Difference, differences},
     manifest::describe,
@@ -115,51 +117,6 @@ pub async fn apply(
     Ok(done)
 }
 
-/// Deletes objects in reverse order and waits until they are gone; what is not there is fine. Returns the number deleted.
-///
-/// # Errors
-/// When the server refuses or an object stays.
-pub async fn delete(
-    client: &Client,
-    objects: &[DynamicObject],
-    deadline: Duration,
-    on_waiting: &(dyn Fn(String) + Send + Sync),
-) -> Result<usize, ApplyError> {
-    let end = Instant::now() + deadline;
-    let mut deleted = 0;
-    for (_, group) in ranked(objects).into_iter().rev() {
-        let mut leaving = Vec::new();
-        for object in group {
-            // A kind that is gone took its objects along.
-            let Some((resource, capabilities)) = kind_of(client, object).await? else { continue };
-            let api = api_for(client, object, &resource, &capabilities);
-            let parameters =
-                DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
-            match api.delete(name_of(object), &parameters).await {
-                Ok(_) => leaving.push((object, api)),
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(source) => return Err(refused("delete", object, source)),
-            }
-        }
-        deleted += leaving.len();
-        for (object, api) in leaving {
-            while api
-                .get_metadata_opt(name_of(object))
-                .await
-                .map_err(|source| refused("read", object, source))?
-                .is_some()
-            {
-                if Instant::now() >= end {
-                    return Err(ApplyError::Stays { object: describe(object), deadline });
-                }
-                on_waiting(format!("{} to go", describe(object)));
-                sleep(PAUSE).await;
-            }
-        }
-    }
-    Ok(deleted)
-}
-
 /// An object as it is in the cluster; `None` when it, or its kind, is not there.
 ///
 /// # Errors
@@ -201,72 +158,6 @@ fn ranked(objects: &[DynamicObject]) -> BTreeMap<Rank, Vec<&DynamicObject>> {
     groups
 }
 
-/// The resources behind the kinds of some objects. Asked anew for each group of objects, because the definitions
-/// before it may have added some.
-struct Kinds(BTreeMap<String, (ApiResource, ApiCapabilities)>);
-
-impl Kinds {
-    async fn find(
-        client: &Client,
-        objects: &[&DynamicObject],
-        options: ApplyOptions,
-        end: Instant,
-        on_waiting: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<Self, ApplyError> {
-        let mut kinds = BTreeMap::new();
-        for object in objects {
-            let key = kind_key(object);
-            while !kinds.contains_key(&key) {
-                if let Some(found) = kind_of(client, object).await? {
-                    kinds.insert(key.clone(), found);
-                } else if options.dry_run {
-                    break;
-                } else if Instant::now() >= end {
-                    let (object, deadline) = (describe(object), options.deadline);
-                    return Err(ApplyError::UnknownKind { object, kind: key, deadline });
-                } else {
-                    on_waiting(format!("the API server to know {key}"));
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-        Ok(Self(kinds))
-    }
-}
-
-fn kind_key(object: &DynamicObject) -> String {
-    object.types.as_ref().map_or_else(String::new, |types| format!("{} {}", types.api_version, types.kind))
-}
-
-async fn kind_of(
-    client: &Client,
-    object: &DynamicObject,
-) -> Result<Option<(ApiResource, ApiCapabilities)>, ApplyError> {
-    let Some(kind) = object.types.as_ref().and_then(|types| GroupVersionKind::try_from(types).ok()) else {
-        return Ok(None);
-    };
-    match discovery::pinned_kind(client, &kind).await {
-        Ok(found) => Ok(Some(found)),
-        // The group is there but not the kind, or not even the group.
-        Err(kube::Error::Discovery(_)) => Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(source) => Err(refused("read", object, source)),
-    }
-}
-
-fn api_for(
-    client: &Client,
-    object: &DynamicObject,
-    resource: &ApiResource,
-    capabilities: &ApiCapabilities,
-) -> Api<DynamicObject> {
-    let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
-    match capabilities.scope {
-        Scope::Cluster => Api::all_with(client.clone(), resource),
-        Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, resource),
-    }
-}
-
 async fn one(
     client: &Client,
     object: &DynamicObject,
@@ -276,44 +167,103 @@ async fn one(
     on_waiting: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Applied, ApplyError> {
     let created = || Applied::new(object, Change::Created);
-    let Some((resource, capabilities)) = kinds.0.get(&kind_key(object)) else { return Ok(created()) };
+    let Some((resource, capabilities)) = kinds.of(object) else { return Ok(created()) };
     let api = api_for(client, object, resource, capabilities);
     let before = api.get_opt(name_of(object)).await.map_err(|source| refused("read", object, source))?;
     let mut wanted = object.clone();
     wanted.metadata.labels.get_or_insert_default().insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
-    let parameters = PatchParams {
-        dry_run: options.dry_run,
-        force: options.force,
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..Default::default()
+    let request = Request { api, wanted, options, end, on_waiting };
+    let applied = match (&before, request.apply(options.force).await) {
+        (_, Err(kube::Error::Api(status))) if status.code == 409 => Err(status.message.clone()),
+        // In a dry run the namespace is not there yet.
+        (_, Err(kube::Error::Api(status))) if options.dry_run && status.code == 404 => return Ok(created()),
+        // An empty spec over one whose fields are ours is none at all by the rules of the merge, and that is invalid.
+        (Some(before), Err(kube::Error::Api(status))) if status.code == 422 && exact::is_meant_exactly(object) => {
+            request.hold(before).await?
+        }
+        (_, Err(source)) => return Err(refused("apply", object, source)),
+        (Some(_), Ok(after)) if exact::is_meant_exactly(object) => request.hold(&after).await?,
+        (_, Ok(after)) => Ok(after),
     };
-    loop {
-        match api.patch(name_of(object), &parameters, &Patch::Apply(&wanted)).await {
-            Ok(after) => {
-                let Some(before) = before else { return Ok(created()) };
-                if options.dry_run {
-                    // Nothing was written, so the resource version says nothing.
-                    let differences = differences(&before, &after);
-                    let change = if differences.is_empty() { Change::Unchanged } else { Change::Changed };
-                    return Ok(Applied { differences, ..Applied::new(object, change) });
+    let after = match applied {
+        Ok(after) => after,
+        Err(conflict) if options.dry_run => {
+            return Ok(Applied { conflict: Some(conflict), ..Applied::new(object, Change::Conflicting) });
+        }
+        Err(conflict) => return Err(ApplyError::Conflict { object: describe(object), conflict }),
+    };
+    let Some(before) = before else { return Ok(created()) };
+    // After a dry run nothing was written, so the resource version says nothing.
+    let differences = if options.dry_run { differences(&before, &after) } else { Vec::new() };
+    let unchanged = if options.dry_run { differences.is_empty() } else { same(&before, &after) };
+    let change = if unchanged { Change::Unchanged } else { Change::Changed };
+    Ok(Applied { differences, ..Applied::new(object, change) })
+}
+
+/// The requests about one object.
+struct Request<'run> {
+    api: Api<DynamicObject>,
+    wanted: DynamicObject,
+    options: ApplyOptions,
+    end: Instant,
+    on_waiting: &'run (dyn Fn(String) + Send + Sync),
+}
+
+impl Request<'_> {
+    async fn apply(&self, force: bool) -> Result<DynamicObject, kube::Error> {
+        let parameters = PatchParams { force, ..self.parameters() };
+        let patch = Patch::Apply(&self.wanted);
+        self.patiently(|| self.api.patch(name_of(&self.wanted), &parameters, &patch)).await
+    }
+
+    fn parameters(&self) -> PatchParams {
+        PatchParams {
+            dry_run: self.options.dry_run,
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        }
+    }
+
+    /// Makes an object that is there exactly what the manifest says; the object, or who stands against it.
+    async fn hold(&self, found: &DynamicObject) -> Result<Result<DynamicObject, String>, ApplyError> {
+        let refused = |source| refused("apply", &self.wanted, source);
+        // What the server itself makes of the manifest, its own defaults included: as if the object were new.
+        let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let nameless = exact::nameless(&self.wanted);
+        let meant = self.patiently(|| self.api.create(&parameters, &nameless)).await.map_err(refused)?;
+        let Some(mending) = exact::mending(found, &meant) else { return Ok(Ok(found.clone())) };
+        let strangers = exact::strangers(found, &mending);
+        if !strangers.is_empty() && !self.options.force {
+            return Ok(Err(strangers));
+        }
+        let (parameters, patch) = (self.parameters(), Patch::Merge(&mending));
+        let patch = self.patiently(|| self.api.patch(name_of(&self.wanted), &parameters, &patch));
+        let mended = patch.await.map_err(refused)?;
+        if self.options.dry_run {
+            return Ok(Ok(mended));
+        }
+        let after = self.apply(true).await.map_err(refused)?;
+        match exact::mending(&after, &meant) {
+            None => Ok(Ok(after)),
+            Some(still) => {
+                Err(ApplyError::Altered { object: describe(&self.wanted), fields: exact::fields(&still).join(", ") })
+            }
+        }
+    }
+
+    /// Asks until the answer is no longer one that passes by itself.
+    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, kube::Error>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        loop {
+            match ask().await {
+                Err(error) if passing(&error) && Instant::now() < self.end => {
+                    (self.on_waiting)(format!("the API server to take {}: {error}", describe(&self.wanted)));
+                    sleep(PAUSE).await;
                 }
-                let change = if same(&before, &after) { Change::Unchanged } else { Change::Changed };
-                return Ok(Applied::new(object, change));
+                answer => return answer,
             }
-            Err(kube::Error::Api(status)) if status.code == 409 && options.dry_run => {
-                let conflict = Some(status.message.clone());
-                return Ok(Applied { conflict, ..Applied::new(object, Change::Conflicting) });
-            }
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                return Err(ApplyError::Conflict { object: describe(object), conflict: status.message.clone() });
-            }
-            // In a dry run the namespace is not there yet.
-            Err(kube::Error::Api(status)) if options.dry_run && status.code == 404 => return Ok(created()),
-            Err(error) if passing(&error) && Instant::now() < end => {
-                on_waiting(format!("the API server to take {}: {error}", describe(object)));
-                sleep(PAUSE).await;
-            }
-            Err(source) => return Err(refused("apply", object, source)),
         }
     }
 }
@@ -346,6 +296,9 @@ fn passing(error: &kube::Error) -> bool {
     }
 }
 
+/// Waits until the server serves what was defined. Twenty definitions are asked for once each and are there by then, as a
+/// rule: cheaper than as many watches. Only a server that is behind is asked again after a pause, and the same goes for
+/// [`Kinds`]: there is no watch for what a server knows.
 async fn established(
     client: &Client,
     definitions: &[&DynamicObject],

@@ -17,6 +17,20 @@ pub enum ApplyError {
         /// The server's words: managers and fields.
         conflict: String,
     },
+    /// A policy is not what its manifest says although it was applied and mended.
+    #[error("{object} was applied, and is another one in the cluster: its fields {fields} are not the manifest's")]
+    #[diagnostic(
+        code(apply::altered),
+        help(
+            "an admission webhook or a controller writes them: look for it with `kubectl get mutatingwebhookconfigurations`"
+        )
+    )]
+    Altered {
+        /// Kind and name.
+        object: String,
+        /// The fields, as `.spec.rules`.
+        fields: String,
+    },
     /// The API server knows no such kind, also after the deadline.
     #[error("cannot apply {object}: expected the API server to know {kind}, found no such kind within {} s", .deadline.as_secs())]
     #[diagnostic(code(apply::unknown_kind), help("run the earlier steps again: `ztlab install --from calico`"))]
