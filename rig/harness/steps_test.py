@@ -37,6 +37,19 @@ def reboot(settings):
 class Steps(unittest.TestCase):
     """In order: each test needs what the one before it made."""
 
+def processes(name):
+    """Process ids of a program, by its name."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/comm", encoding="utf-8") as comm:
+                if comm.read().strip() == name:
+                    found.append(int(process))
+        except OSError:
+            continue
+    return found
+
+
     @classmethod
     def setUpClass(cls):
         cls.settings = Settings.read()
@@ -76,6 +89,12 @@ class Steps(unittest.TestCase):
             if step != "blobs":
                 resumed = [event["text"] for event in events if event.get("event") == "note" and "going on" in event["text"]]
                 self.assertEqual(len(resumed), 1, events[:3])
+            if step == "istio":
+                # istioctl goes on alone: the next run must not start a second one beside it.
+                self.assertTrue(processes("istioctl"), "istioctl was not running yet, or died with ztlab")
+            if step == "app":
+                ended = [event["text"] for event in events if event.get("event") == "note" and "istioctl" in event["text"]]
+                self.assertEqual(len(ended), 1, events[:3])
         run = self.succeed(self.lab.target("install", "--offline"))
         said = next(note for note in self.notes(run) if "going on" in note)
         say(said)

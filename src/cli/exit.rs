@@ -343,6 +343,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("process::deadline", 31, "A program took longer than it may."),
     explain("process::failed", 31, "A program ended with an error. The end of its output is in the message."),
     explain("process::input", 31, "A program closed its input too early."),
+    explain(
+        "process::leftover",
+        30,
+        "A program that an earlier, killed run had started still runs and cannot be ended. Two at once would undo each other's work.",
+    ),
     explain("process::not_found", 30, "A program that ztlab calls is not installed."),
     explain("process::start", 30, "A program cannot be started."),
     explain("proof::failed", 40, "A claim about the running lab does not hold. The table shows what was seen."),

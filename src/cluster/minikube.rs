@@ -8,7 +8,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::process::{Child, Environment, ProcessError};
+mod events;
+
+pub use self::events::{MinikubeEvent, parse_event};
+use super::process::{Child, Environment, Ledger, ProcessError};
 use crate::base::{Event, Reporter};
 
 /// Exit code of Minikube when the profile does not exist (`reason.ExGuestNotFound`).
@@ -19,28 +22,6 @@ const STATUS_BITS: std::ops::RangeInclusive<i32> = 1..=7;
 const STATUS_DEADLINE: Duration = Duration::from_secs(60);
 /// Stopping and deleting took 6 s and 4 s on two cores; a swapping laptop takes longer.
 const STOP_DEADLINE: Duration = Duration::from_secs(180);
-
-/// What a healthy offline start says although nothing is wrong.
-const HARMLESS: [&str; 9] = [
-    "may need to configure a proxy",
-    "should not be used with root privileges",
-    "running minikube within a VM",
-    "/docs/reference/drivers/none/",
-    "you will need to provide your own CNI",
-    "validations when --force is supplied",
-    "Unable to find image",
-    // The proxies of an offline run lead nowhere on purpose.
-    "Local proxy ignored",
-    "You appear to be using a proxy",
-];
-
-/// What is no fault either, but looks so much like one that it is put in other words.
-const EXPLAINED: [(&str, &str); 2] = [
-    ("trouble accessing https://registry.k8s.io", NO_REGISTRY),
-    ("Failing to connect to https://registry.k8s.io", NO_REGISTRY),
-];
-const NO_REGISTRY: &str =
-    "Minikube's node does not reach registry.k8s.io: that is so without a network, and nothing is needed from there";
 
 /// Where Minikube puts its nodes (it takes the first free network from 192.168.49.0/24 on) and its Services.
 const NODE_NETWORKS: [&str; 3] = ["192.168.0.0/16", "10.96.0.0/12", "control-plane.minikube.internal"];
@@ -74,12 +55,17 @@ pub struct ProfileStatus {
     /// The API server.
     #[serde(default, rename = "APIServer")]
     pub api_server: String,
+    /// Whether the kubeconfig has the context with the API server's address: `Configured` or `Misconfigured`
+    /// (kubernetes/minikube v1.32.0, `cmd/minikube/cmd/status.go`, `VerifyEndpoint`).
+    #[serde(default)]
+    pub kubeconfig: String,
 }
 
 impl ProfileStatus {
-    /// Whether the node and its API server run.
+    /// Whether the node and its API server run, where the kubeconfig says that they are. A Docker that was started again
+    /// gives the node another port on this machine; a start of what runs writes it down.
     pub fn running(&self) -> bool {
-        self.host == "Running" && self.api_server == "Running"
+        self.host == "Running" && self.api_server == "Running" && self.kubeconfig != "Misconfigured"
     }
 }
 
@@ -137,6 +123,7 @@ pub struct Minikube {
     program: PathBuf,
     environment: Environment,
     profile: String,
+    ledger: Option<Ledger>,
 }
 
 impl Minikube {
@@ -152,7 +139,14 @@ impl Minikube {
                 environment = environment.with(name, exempt);
             }
         }
-        Self { program: program.into(), environment, profile: profile.into() }
+        Self { program: program.into(), environment, profile: profile.into(), ledger: None }
+    }
+
+    /// Writes down what runs, for the next run to end should this process be killed.
+    #[must_use]
+    pub fn noted_in(mut self, ledger: Ledger) -> Self {
+        self.ledger = Some(ledger);
+        self
     }
 
     /// The profile's name, which is also the node's container and the kubeconfig context.
@@ -241,7 +235,7 @@ impl Minikube {
     }
 
     fn child(&self, deadline: Duration) -> Child {
-        Child::new(&self.program, &self.environment, deadline)
+        Child::new(&self.program, &self.environment, deadline).noted_in(self.ledger.as_ref())
     }
 
     fn failed(&self, action: &'static str, source: ProcessError) -> MinikubeError {
@@ -275,71 +269,9 @@ pub fn start_arguments(profile: &str, options: &StartOptions) -> Vec<String> {
     arguments
 }
 
-/// What one line of `minikube start -o json` means to us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MinikubeEvent {
-    /// It is busy with something.
-    Step {
-        /// With what.
-        on: String,
-        /// The number of this part.
-        done: u64,
-        /// How many parts it counts; a start leaves some out.
-        total: u64,
-    },
-    /// Something that sounds like a fault and is none, in other words.
-    Explained(&'static str),
-    /// A warning that is not one of the harmless ones.
-    Warning(String),
-    /// An error event; only a failed start shows it.
-    Error(String),
-}
-
-/// Reads one line; `None` for what nobody needs to see and for lines that are not events.
-pub fn parse_event(line: &str) -> Option<MinikubeEvent> {
-    #[derive(Deserialize)]
-    struct CloudEvent {
-        r#type: String,
-        data: Data,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    struct Data {
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        advice: String,
-        #[serde(default)]
-        currentstep: String,
-        #[serde(default)]
-        totalsteps: String,
-    }
-    let CloudEvent { r#type, data } = serde_json::from_str(line).ok()?;
-    let message = data.message.trim().to_owned();
-    if let Some((_, text)) = EXPLAINED.iter().find(|(known, _)| message.contains(known)) {
-        return Some(MinikubeEvent::Explained(text));
-    }
-    if message.is_empty() || HARMLESS.iter().any(|known| message.contains(known)) {
-        return None;
-    }
-    match r#type.strip_prefix("io.k8s.sigs.minikube.")? {
-        "step" => {
-            let number = |text: &str| text.parse().ok();
-            let (done, total) = (number(&data.currentstep)?, number(&data.totalsteps)?);
-            Some(MinikubeEvent::Step { on: message, done, total })
-        }
-        "warning" => Some(MinikubeEvent::Warning(message)),
-        "error" if data.advice.trim().is_empty() => Some(MinikubeEvent::Error(message)),
-        "error" => Some(MinikubeEvent::Error(format!("{message} ({})", data.advice.trim()))),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RECORDED: &str = include_str!("../../tests/fixtures/recorded/minikube-start-events.jsonl");
 
     fn options() -> StartOptions {
         StartOptions {
@@ -373,25 +305,6 @@ mod tests {
         assert_eq!(online.environment.get("NO_PROXY"), None);
     }
 
-    #[test]
-    fn a_healthy_start_shows_counted_steps_and_neither_warnings_nor_errors() {
-        let events: Vec<_> = RECORDED.lines().filter_map(parse_event).collect();
-        let (steps, others): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|event| matches!(event, MinikubeEvent::Step { .. }));
-        assert_eq!(others, [MinikubeEvent::Explained(NO_REGISTRY)], "the one thing that a person would worry about");
-        let on = "Booting up control plane ...".to_owned();
-        assert!(steps.contains(&MinikubeEvent::Step { on, done: 13, total: 19 }));
-        let counted = |event: &MinikubeEvent| match event {
-            MinikubeEvent::Step { done, total, .. } => (*done, *total),
-            _ => (0, 0),
-        };
-        let counts: Vec<_> = steps.iter().map(counted).collect();
-        assert!(
-            counts.is_sorted() && counts.first() == Some(&(0, 19)) && counts.last() == Some(&(19, 19)),
-            "{counts:?}"
-        );
-    }
-
     #[tokio::test]
     async fn a_start_is_told_as_progress_and_its_exit_code_is_believed() {
         use std::os::unix::fs::PermissionsExt as _;
@@ -418,17 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_error_is_kept_with_its_advice() {
-        let line = r#"{"type":"io.k8s.sigs.minikube.error","data":{"message":"no space","advice":"free some","exitcode":"26"}}"#;
-        assert_eq!(parse_event(line), Some(MinikubeEvent::Error("no space (free some)".to_owned())));
-        assert_eq!(parse_event("! plain text"), None);
-    }
-
-    #[test]
     fn a_status_says_whether_the_node_runs() {
         let text = r#"{"Name":"ztlab","Host":"Running","Kubelet":"Running","APIServer":"Stopped","Kubeconfig":"Configured","Worker":false}"#;
         let status: ProfileStatus = serde_json::from_str(text).unwrap();
         assert!(!status.running());
-        assert!(ProfileStatus { api_server: "Running".to_owned(), ..status }.running());
+        let running = ProfileStatus { api_server: "Running".to_owned(), ..status };
+        assert!(running.running());
+        assert!(!ProfileStatus { kubeconfig: "Misconfigured".to_owned(), ..running }.running());
     }
 }

@@ -46,5 +46,6 @@ pub(super) fn minikube(install: &Install, profile: &str) -> Result<Minikube, too
     // Minikube asks no API server by way of a proxy and ignores a loopback one for the node
     // (kubernetes/minikube v1.32.0, `pkg/minikube/proxy/proxy.go`), so a dead one stops look-ups and nothing else.
     let home = install.minikube_home.display().to_string();
-    Ok(Minikube::new(program, install.child_environment("127.0.0.1").with("MINIKUBE_HOME", home), profile))
+    let environment = install.child_environment("127.0.0.1").with("MINIKUBE_HOME", home);
+    Ok(Minikube::new(program, environment, profile).noted_in(install.children()))
 }

@@ -107,7 +107,8 @@ pub(super) async fn istioctl(
     // istioctl waits for each of four components in turn.
     let deadline = install.options.timeout * 4 + Duration::from_secs(60);
     let environment = install.child_environment(&cluster.host);
-    Child::new(program, &environment, deadline).arguments(arguments).run().await.map(|_| ())
+    let child = Child::new(program, &environment, deadline).arguments(arguments);
+    child.noted_in(Some(&install.children())).run().await.map(|_| ())
 }
 
 fn namespace(identity: &Digest) -> DynamicObject {

@@ -227,6 +227,11 @@ impl Journal {
     }
 }
 
+/// Where the programs that an install into a target has running are written down. Whoever looks there holds the target.
+pub fn children(folder: &Path, target: &str) -> PathBuf {
+    folder.join("children").join(file_name(target))
+}
+
 /// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
 pub fn durations(folder: &Path, target: &str) -> BTreeMap<Step, f64> {
     let Ok(files) = fs_err::read_dir(folder) else { return BTreeMap::new() };

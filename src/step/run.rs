@@ -11,7 +11,7 @@ use super::{
     engine::{self, World},
     graph::{Step, Target},
     istio,
-    journal::{Journal, JournalError, Unfinished},
+    journal::{self, Journal, JournalError, Unfinished},
     objects::LabObjects,
     policies, preflight,
     preload::{self, Share},
@@ -24,7 +24,7 @@ use crate::{
     base::Event,
     cluster::{
         client::{ClientError, Cluster},
-        process::Environment,
+        process::{Environment, Ledger},
         wait::{self, Gate, WaitError},
     },
 };
@@ -102,6 +102,7 @@ impl Install {
         if let Some(left) = journal.unfinished() {
             self.reporter.report(Event::Note { text: resumed(&left) });
         }
+        self.end_leftovers().await?;
         let selected = Step::between(&self.target, self.options.from, self.options.until);
         let steps = engine::install(self, &selected, &journal, self.reporter.as_ref()).await?;
         Ok(Report {
@@ -122,6 +123,7 @@ impl Install {
         let steps = undo::order(&self.target, to);
         let Undone { removed, kept } = engine::reset(self, &steps, &journal, self.reporter.as_ref()).await?;
         Ok(Removed { context: self.target.context().to_owned(), removed, kept })
+        self.end_leftovers().await?;
     }
 
     /// The journal of this lab in this target.
@@ -132,6 +134,19 @@ impl Install {
     /// What journals are kept under: clusters of different kubeconfigs may have contexts of the same name.
     pub(super) fn journal_key(&self) -> String {
         match (&self.target, &self.kubeconfig) {
+    /// Where programs are written down that would go on should this process be killed.
+    pub(super) fn children(&self) -> Ledger {
+        Ledger::new(journal::children(&self.journals, &self.journal_key()))
+    }
+
+    /// Ends what an earlier run started and nobody waits for any more: it would work against this one.
+    async fn end_leftovers(&self) -> Result<(), InstallError> {
+        for text in self.children().end_leftovers().await? {
+            self.reporter.report(Event::Note { text });
+        }
+        Ok(())
+    }
+
             (Target::Existing { .. }, Some(path)) => format!("{} of {}", self.target.key(), path.display()),
             _ => self.target.key(),
         }
