@@ -11,7 +11,7 @@ import unittest
 
 import node_api
 from product import Lab, say
-from settings import Settings
+from settings import REPOSITORY, Settings
 
 PROFILE = "ztlab-docker"
 TARGET = ("--profile", PROFILE)
@@ -61,6 +61,15 @@ class DockerPath(unittest.TestCase):
         say(f"node made and filled in {run.seconds:.0f} s")
         steps = run.finished_steps()
         self.assertEqual({step: steps[step] for step in OURS}, dict.fromkeys(OURS, True))
+        # The time line: what the node does not need to be hashed and drafted is done while it starts, and nothing else waits.
+        line = {step["step"]: step for step in run.outcome()["steps"]}
+        ended = {name: step["started"] + step["seconds"] for name, step in line.items()}
+        say("; ".join(f"{name} {step['started']:.1f}-{ended[name]:.1f} s" for name, step in line.items()))
+        self.assertIn("drafted", line["blobs"]["detail"])
+        self.assertLess(line["blobs"]["started"], line["cluster"]["started"])
+        self.assertLess(ended["blobs"], ended["cluster"])
+        for step, before in (("cluster", ("cache", "base-image")), ("preload", ("blobs", "cluster")), ("images", ("preload",))):
+            self.assertLess(line[step]["started"] - max(ended[one] for one in before), 0.5, f"{step} waited for nothing")
 
     def test_2_the_node_reports_the_locked_config_digests(self):
         lock = self.lab.lock_text()
@@ -82,6 +91,17 @@ class DockerPath(unittest.TestCase):
         self.assertEqual(run.code, 0, run.words())
         steps = run.finished_steps()
         self.assertEqual({step: steps[step] for step in OURS}, dict.fromkeys(OURS, False))
+
+    def test_4_a_docker_that_was_started_again_gets_its_node_back(self):
+        """What a restart of Docker leaves: the node's container is there and stopped, its images are in its volume."""
+        for action in ("down", "up"):
+            subprocess.run([str(REPOSITORY / "rig/rig"), "docker", action], capture_output=True, timeout=300, check=True)
+        self.assertNotIn(PROFILE, docker("ps", "--format", "{{.Names}}"))
+        run = self.install()
+        self.assertEqual(run.code, 0, run.words())
+        steps = run.finished_steps()
+        self.assertEqual({step: steps[step] for step in OURS}, {**dict.fromkeys(OURS, False), "cluster": True})
+        self.assertIn(PROFILE, docker("ps", "--format", "{{.Names}}"))
 
     def test_5_an_image_that_was_swapped_in_the_node_is_put_back(self):
         docker("exec", PROFILE, "docker", "tag", "istio/pilot:1.20.0", "simple-backend:v1")

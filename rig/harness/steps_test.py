@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import time
 import unittest
@@ -14,6 +15,8 @@ from settings import REPOSITORY, Settings
 
 NAMESPACES = ("webapp", "istio-system", "calico-system", "tigera-operator")
 FOREIGN = "somebody-elses"
+# Seconds without a running node: longer than any lease and than the time after which a node counts as lost.
+SLEEP = 60
 # What Kubernetes puts into every namespace.
 KUBERNETES_OWN = ("configmap/kube-root-ca.crt", "serviceaccount/default")
 
@@ -34,9 +37,6 @@ def reboot(settings):
     return Settings.read()
 
 
-class Steps(unittest.TestCase):
-    """In order: each test needs what the one before it made."""
-
 def processes(name):
     """Process ids of a program, by its name."""
     found = []
@@ -49,6 +49,9 @@ def processes(name):
             continue
     return found
 
+
+class Steps(unittest.TestCase):
+    """In order: each test needs what the one before it made."""
 
     @classmethod
     def setUpClass(cls):
@@ -86,15 +89,15 @@ def processes(name):
     def test_1_an_install_that_is_killed_in_step_after_step_goes_on_and_says_where_it_was(self):
         for step in ("blobs", "preload", "images", "calico", "istio", "app"):
             events = self.killed_in(step)
-            if step != "blobs":
-                resumed = [event["text"] for event in events if event.get("event") == "note" and "going on" in event["text"]]
-                self.assertEqual(len(resumed), 1, events[:3])
             if step == "istio":
                 # istioctl goes on alone: the next run must not start a second one beside it.
                 self.assertTrue(processes("istioctl"), "istioctl was not running yet, or died with ztlab")
             if step == "app":
                 ended = [event["text"] for event in events if event.get("event") == "note" and "istioctl" in event["text"]]
                 self.assertEqual(len(ended), 1, events[:3])
+            if step != "blobs":
+                resumed = [event["text"] for event in events if event.get("event") == "note" and "going on" in event["text"]]
+                self.assertEqual(len(resumed), 1, events[:3])
         run = self.succeed(self.lab.target("install", "--offline"))
         said = next(note for note in self.notes(run) if "going on" in note)
         say(said)
@@ -182,28 +185,6 @@ def processes(name):
         self.assertTrue(run.finished_steps()["policies"])
         self.assertEqual(kubectl(*mode), "STRICT")
 
-    def test_7_a_node_that_was_started_again_is_waited_for_and_proved(self):
-        type(self).settings = reboot(self.settings)
-        type(self).lab = Lab(self.settings)
-        begun = time.monotonic()
-        run = self.succeed(self.lab.target("start", "--offline"))
-        say(f"back and proved {time.monotonic() - begun:.0f} s after the node was up")
-        verdicts = [event["outcome"]["verdicts"] for event in run.events if event.get("verb") == "verify"]
-        self.assertEqual([one["name"] for one in verdicts[0] if one["outcome"] != "passed"], [])
-
-    @unittest.skipIf(os.environ.get("HARNESS_KEEP"), "HARNESS_KEEP leaves the lab running")
-    def test_8_a_reset_and_an_uninstall_touch_nothing_of_somebody_else(self):
-        if not self.settings.on_rig:
-            self.skipTest("a Minikube of ztlab's own goes with everything in it")
-        for namespace in NAMESPACES:
-            kubectl("create", "configmap", FOREIGN, "-n", namespace)
-        run = self.succeed(self.lab.target("reset", "--to", "istio"))
-        self.assertIn("webapp", " ".join(run.outcome()["kept"]))
-        self.assertEqual(kubectl("get", "deployments", "-n", "webapp", "-o", "name"), "")
-        self.assertIn("istiod", kubectl("get", "deployments", "-n", "istio-system", "-o", "name"))
-        run = self.succeed(self.lab.target("uninstall"))
-        say("; ".join(run.outcome()["kept"]))
-        resources = kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
     def test_6_a_rule_that_somebody_added_to_a_policy_is_named_and_taken_away_when_told_to(self):
         everything = '[{"op": "add", "path": "/spec/%s", "value": [{}]}]'
         for kind, name, field, probe in (("authorizationpolicies", "deny-all", "rules", "requests"),
@@ -237,6 +218,54 @@ def processes(name):
         self.assertEqual(kubectl(*spec), "{}")
         self.assertEqual(self.succeed(self.lab.target("install", "--offline")).finished_steps()["policies"], False)
 
+    def test_7_a_node_that_was_started_again_is_waited_for_and_proved(self):
+        type(self).settings = reboot(self.settings)
+        type(self).lab = Lab(self.settings)
+        begun = time.monotonic()
+        run = self.succeed(self.lab.target("start", "--offline"))
+        say(f"back and proved {time.monotonic() - begun:.0f} s after the node was up")
+        verdicts = [event["outcome"]["verdicts"] for event in run.events if event.get("verb") == "verify"]
+        self.assertEqual([one["name"] for one in verdicts[0] if one["outcome"] != "passed"], [])
+
+    def test_7_a_node_that_slept_is_waited_for_and_proved(self):
+        """A closed lid: no program of the node runs for a minute, and its clocks go on."""
+        if not self.settings.on_rig:
+            self.skipTest("the processes of another cluster's node are not the harness's to stop")
+        first = self.settings.wrap[self.settings.wrap.index("--target") + 1]
+        own = os.readlink(f"/proc/{first}/ns/pid_for_children")
+        asleep = []
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                # Containers have a namespace of their own below the node's: their shims and they all are of its family.
+                if os.readlink(f"/proc/{process}/ns/pid") == own:
+                    asleep.append(int(process))
+            except OSError:
+                continue
+        self.assertGreater(len(asleep), 10, "these are not the node's programs")
+        for process in asleep:
+            os.kill(process, signal.SIGSTOP)
+        time.sleep(SLEEP)
+        for process in asleep:
+            os.kill(process, signal.SIGCONT)
+        begun = time.monotonic()
+        run = self.succeed(self.lab.target("start", "--offline"))
+        say(f"back and proved {time.monotonic() - begun:.0f} s after the node woke up")
+        verdicts = [event["outcome"]["verdicts"] for event in run.events if event.get("verb") == "verify"]
+        self.assertEqual([one["name"] for one in verdicts[0] if one["outcome"] != "passed"], [])
+
+    @unittest.skipIf(os.environ.get("HARNESS_KEEP"), "HARNESS_KEEP leaves the lab running")
+    def test_8_a_reset_and_an_uninstall_touch_nothing_of_somebody_else(self):
+        if not self.settings.on_rig:
+            self.skipTest("a Minikube of ztlab's own goes with everything in it")
+        for namespace in NAMESPACES:
+            kubectl("create", "configmap", FOREIGN, "-n", namespace)
+        run = self.succeed(self.lab.target("reset", "--to", "istio"))
+        self.assertIn("webapp", " ".join(run.outcome()["kept"]))
+        self.assertEqual(kubectl("get", "deployments", "-n", "webapp", "-o", "name"), "")
+        self.assertIn("istiod", kubectl("get", "deployments", "-n", "istio-system", "-o", "name"))
+        run = self.succeed(self.lab.target("uninstall"))
+        say("; ".join(run.outcome()["kept"]))
+        resources = kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
         kinds = ",".join(one for one in resources if not one.startswith(("events", "leases")))
         for namespace in NAMESPACES:
             left = kubectl("get", kinds, "-n", namespace, "-o", "name").split()

@@ -14,7 +14,7 @@ use std::{
     io::{self, Write},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Blobs, document};
 use crate::base::{Descriptor, Digest, Platform};
@@ -51,6 +51,65 @@ impl ArchiveImage {
     }
 }
 
+/// What one image brings into an archive. It follows from the image alone, so it can be made before it is known what the
+/// archive's reader lacks.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// Entries of `index.json`.
+    index: Vec<Value>,
+    /// The entry of `manifest.json`.
+    docker: Value,
+    /// Every blob of the image, in order.
+    blobs: Vec<Descriptor>,
+}
+
+impl Part {
+    /// Reads the image's documents.
+    ///
+    /// # Errors
+    /// When a manifest cannot be read from the store or is none.
+    pub fn read(image: &ArchiveImage, platform: Platform, blobs: &dyn Blobs) -> io::Result<Self> {
+        let bytes = super::read_document(blobs, &image.manifest.digest)?;
+        let manifest = document::parse_manifest(&bytes).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("manifest {} of {}: {error}", image.manifest.digest, image.reference),
+            )
+        })?;
+        let mut index = vec![json!({
+            "mediaType": manifest.announced_media_type(),
+            "digest": image.manifest.digest,
+            "size": image.manifest.size,
+            "platform": { "architecture": platform.architecture(), "os": platform.os() },
+            "annotations": {
+                "io.containerd.image.name": image.reference,
+                "org.opencontainers.image.ref.name": tag_of(&image.reference),
+            },
+        })];
+        let mut members = Vec::new();
+        if let (Some(pinned), Some(name)) = (image.pinned, image.digest_name()) {
+            let media_type = match pinned == image.manifest {
+                true => manifest.announced_media_type().to_owned(),
+                false => index_type(blobs, &pinned)?,
+            };
+            index.push(json!({
+                "mediaType": media_type,
+                "digest": pinned.digest,
+                "size": pinned.size,
+                "annotations": { "io.containerd.image.name": name },
+            }));
+            members.push(pinned);
+        }
+        let docker = json!({
+            "Config": blob_path(&image.config.digest),
+            "RepoTags": [image.reference],
+            "Layers": image.layers.iter().map(|layer| blob_path(&layer.digest)).collect::<Vec<_>>(),
+        });
+        members.extend([image.manifest, image.config].iter().chain(&image.layers));
+        Ok(Self { index, docker, blobs: members })
+    }
+}
+
 /// Everything that goes into one archive, in order, with its length known before the first byte.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -59,65 +118,30 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Plans the archive of some images. Blobs that several images share are in it once.
+    /// Plans the archive of some images.
     ///
     /// # Errors
     /// When a manifest cannot be read from the store or is none.
     pub fn plan(images: &[ArchiveImage], platform: Platform, blobs: &dyn Blobs) -> io::Result<Self> {
-        let mut index = Vec::new();
-        let mut docker = Vec::new();
+        let parts = images.iter().map(|image| Part::read(image, platform, blobs)).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self::of(&parts))
+    }
+
+    /// Puts an archive together. Blobs that several images share are in it once.
+    pub fn of<'part>(parts: impl IntoIterator<Item = &'part Part>) -> Self {
+        let (mut index, mut docker, mut members) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
-        let mut members = Vec::new();
-        for image in images {
-            let bytes = super::read_document(blobs, &image.manifest.digest)?;
-            let manifest = document::parse_manifest(&bytes).map_err(|error| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("manifest {} of {}: {error}", image.manifest.digest, image.reference),
-                )
-            })?;
-            index.push(json!({
-                "mediaType": manifest.announced_media_type(),
-                "digest": image.manifest.digest,
-                "size": image.manifest.size,
-                "platform": { "architecture": platform.architecture(), "os": platform.os() },
-                "annotations": {
-                    "io.containerd.image.name": image.reference,
-                    "org.opencontainers.image.ref.name": tag_of(&image.reference),
-                },
-            }));
-            if let (Some(pinned), Some(name)) = (image.pinned, image.digest_name()) {
-                let media_type = match pinned == image.manifest {
-                    true => manifest.announced_media_type().to_owned(),
-                    false => index_type(blobs, &pinned)?,
-                };
-                index.push(json!({
-                    "mediaType": media_type,
-                    "digest": pinned.digest,
-                    "size": pinned.size,
-                    "annotations": { "io.containerd.image.name": name },
-                }));
-                if seen.insert(pinned.digest) {
-                    members.push(pinned);
-                }
-            }
-            docker.push(json!({
-                "Config": blob_path(&image.config.digest),
-                "RepoTags": [image.reference],
-                "Layers": image.layers.iter().map(|layer| blob_path(&layer.digest)).collect::<Vec<_>>(),
-            }));
-            for descriptor in [image.manifest, image.config].iter().chain(&image.layers) {
-                if seen.insert(descriptor.digest) {
-                    members.push(*descriptor);
-                }
-            }
+        for part in parts {
+            index.extend(part.index.iter().cloned());
+            docker.push(part.docker.clone());
+            members.extend(part.blobs.iter().filter(|blob| seen.insert(blob.digest)));
         }
         let documents = vec![
             ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
             ("index.json".to_owned(), json!({ "schemaVersion": 2, "manifests": index }).to_string().into_bytes()),
             ("manifest.json".to_owned(), json!(docker).to_string().into_bytes()),
         ];
-        Ok(Self { documents, blobs: members })
+        Self { documents, blobs: members }
     }
 
     /// Leaves out blobs that the reader is known to have: a runtime asks for a layer only when it lacks it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     delivery::{Delivery, holds},
+    draft::Drafts,
     graph::Step,
     images::{self, Role},
     preload::LOAD,
@@ -38,6 +39,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         platform: install.node,
         deadline: LOAD,
         reporter: Arc::clone(&install.reporter),
+        drafts: Drafts::default(),
     };
     let moved = delivery.bring(vec![image.clone()], &install.waiting(Step::BaseImage)).await?;
     let found = docker.images(install.node).await?;

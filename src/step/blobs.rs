@@ -1,4 +1,5 @@
-//! Hashes what an install is made of: first what the cluster starts from, the rest while it starts.
+//! Hashes what an install is made of: first what the cluster starts from, the rest while it starts. Then reads what the
+//! archives for the node follow from, so that only the node's own list is missing when it is there.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,11 @@ use crate::{
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     let (count, bytes) = check(install, Step::Blobs, late(install)).await?;
-    Ok(Done::unchanged(format!("{count} more blobs ({}) are the locked ones", human_bytes(bytes))))
+    let images = install.drafts().await?.count();
+    let bytes = human_bytes(bytes);
+    Ok(Done::unchanged(format!(
+        "{count} more blobs ({bytes}) are the locked ones, the archives of {images} images are drafted"
+    )))
 }
 
 /// Hashes everything but what only the lab's pods need; number and bytes of the blobs.

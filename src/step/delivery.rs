@@ -15,15 +15,14 @@ use std::{
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
-use super::{run::InstallError, share_out::share_out};
+use super::{draft::Drafts, run::InstallError, share_out::share_out};
 use crate::{
-    base::{Descriptor, Digest, Event, Platform, Reporter, chain_ids, report::next_transfer_id},
+    base::{Descriptor, Digest, Event, Platform, Reporter, report::next_transfer_id},
     image::{
         Blobs,
         archive::{Archive, ArchiveImage},
-        document, read_document,
     },
-    node::{Have, ImageId, Node, NodeError},
+    node::{ImageId, Node, NodeError},
     store::StoreError,
 };
 
@@ -44,6 +43,8 @@ pub(super) struct Delivery<'node, B> {
     pub(super) deadline: Duration,
     /// Hears bytes and warnings.
     pub(super) reporter: Arc<dyn Reporter>,
+    /// What was read of the images before; the rest is read when it is needed.
+    pub(super) drafts: Drafts,
 }
 
 /// What was moved.
@@ -81,18 +82,19 @@ impl<B: Blobs + Clone + 'static> Delivery<'_, B> {
         said: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Delivered, InstallError> {
         let have = self.node.have().await;
-        let needed = images.iter().map(|image| self.needed(image, &have)).collect::<io::Result<Vec<_>>>();
-        let needed = needed.map_err(StoreError::from)?;
+        let draft = |image| self.drafts.get(image, self.platform, &self.blobs);
+        let drafts = images.iter().map(draft).collect::<io::Result<Vec<_>>>().map_err(StoreError::from)?;
+        let needed: Vec<Vec<Descriptor>> = drafts.iter().map(|draft| draft.needed(&have)).collect();
         let names: Vec<String> = images.iter().flat_map(ArchiveImage::names).collect();
         let mut shipments = Vec::new();
         for share in share_out(&needed, STREAMS) {
             let wanted: BTreeSet<Digest> = share.iter().flat_map(|one| &needed[*one]).map(|one| one.digest).collect();
+            let full = Archive::of(share.iter().map(|one| &drafts[*one].part));
             let images: Vec<ArchiveImage> = share.into_iter().map(|one| images[one].clone()).collect();
             let layers: BTreeMap<Digest, u64> =
                 images.iter().flat_map(|image| &image.layers).map(|layer| (layer.digest, layer.size)).collect();
             let known: BTreeMap<Digest, u64> =
                 layers.into_iter().filter(|(digest, _)| !wanted.contains(digest)).collect();
-            let full = Archive::plan(&images, self.platform, &self.blobs).map_err(StoreError::from)?;
             shipments.push(Shipment { images, full, known });
         }
         let sizes: Vec<u64> = shipments.iter().map(|shipment| shipment.lean().size()).collect();
@@ -152,31 +154,6 @@ impl<B: Blobs + Clone + 'static> Delivery<'_, B> {
         let mut on_image = |image: &str| progress.unpacked(image);
         self.node.load(Box::pin(input), &names, self.platform, self.deadline, &mut on_image).await.map(|_| ())
     }
-
-    /// The layers of an image that have to be sent.
-    fn needed(&self, image: &ArchiveImage, have: &Have) -> io::Result<Vec<Descriptor>> {
-        Ok(match have {
-            Have::Nothing => image.layers.clone(),
-            Have::Blobs(blobs) => image.layers.iter().filter(|layer| !blobs.contains(&layer.digest)).copied().collect(),
-            Have::Chains(chains) => {
-                let config = read_document(&self.blobs, &image.config.digest)?;
-                let config = document::parse_config(&config).map_err(|error| {
-                    let text = format!("config {} of {}: {error}", image.config.digest, image.reference);
-                    io::Error::new(io::ErrorKind::InvalidData, text)
-                })?;
-                new_layers(&image.layers, &config.rootfs.diff_ids, chains)
-            }
-        })
-    }
-}
-
-/// The layers from the first unknown chain up. A config that does not fit its manifest is for the runtime to refuse.
-fn new_layers(layers: &[Descriptor], diff_ids: &[Digest], chains: &BTreeSet<Digest>) -> Vec<Descriptor> {
-    if layers.len() != diff_ids.len() {
-        return layers.to_vec();
-    }
-    let known = chain_ids(diff_ids).iter().take_while(|chain| chains.contains(chain)).count();
-    layers[known..].to_vec()
 }
 
 /// Whether the runtime ended by itself and unhappily: then what it said may come from a missing layer.
@@ -276,6 +253,7 @@ impl<W: Write> Write for Counting<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::document;
 
     fn image(name: &str) -> ArchiveImage {
         let descriptor = Descriptor::of(name.as_bytes());
@@ -363,6 +341,7 @@ esac
             platform: Platform::LinuxAmd64,
             deadline: Duration::from_secs(30),
             reporter: Arc::<crate::base::report::Recording>::clone(&reporter),
+            drafts: Drafts::default(),
         };
 
         let moved = delivery.bring(vec![image], &|_| {}).await.unwrap();
@@ -373,18 +352,5 @@ esac
         assert!(size("loaded.2") - size("loaded.1") >= layers[0].size, "the known layer was not left out at first");
         let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("sent again"));
         assert!(reporter.events().iter().any(warned), "{:?}", reporter.events());
-    }
-
-    #[test]
-    fn from_the_first_new_layer_up_everything_is_sent() {
-        let layers: Vec<Descriptor> = [b"1", b"2", b"3"].map(|bytes| Descriptor::of(bytes)).to_vec();
-        let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
-        let chains = chain_ids(&diff_ids);
-        let known = |numbers: &[usize]| numbers.iter().map(|number| chains[*number]).collect::<BTreeSet<_>>();
-        assert_eq!(new_layers(&layers, &diff_ids, &known(&[])), layers);
-        assert_eq!(new_layers(&layers, &diff_ids, &known(&[0, 1])), layers[2..]);
-        assert_eq!(new_layers(&layers, &diff_ids, &known(&[1, 2])), layers, "what is under it is missing");
-        assert!(new_layers(&layers, &diff_ids, &known(&[0, 1, 2])).is_empty());
-        assert_eq!(new_layers(&layers, &diff_ids[..2], &known(&[0, 1])), layers, "a config that does not fit");
     }
 }

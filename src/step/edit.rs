@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{
     app::gates,
     delivery::{Delivery, holds},
+    draft::Drafts,
     graph::Step,
     preload::{self, PreloadError},
     run::{Install, InstallError},
@@ -71,7 +72,8 @@ pub async fn roll_out(install: &Install, edited: &Edited) -> Result<Rolled, Inst
 async fn load(install: &Install, node: &Node, image: &ArchiveImage) -> Result<u64, InstallError> {
     let blobs = install.complete.store().clone();
     let reporter = Arc::clone(&install.reporter);
-    let delivery = Delivery { node, blobs, platform: install.node, deadline: LOAD, reporter };
+    let delivery =
+        Delivery { node, blobs, platform: install.node, deadline: LOAD, reporter, drafts: Drafts::default() };
     let moved = delivery.bring(vec![image.clone()], &install.waiting(Step::App)).await?;
     let present = node.images(install.node).await?;
     if holds(&present, image) { Ok(moved.sent) } else { Err(PreloadError::of([image], &present).into()) }

@@ -112,7 +112,7 @@ const GRAPH: [Node; 14] = [
     Node {
         step: Step::Blobs,
         name: "blobs",
-        title: "hash every other locked blob again",
+        title: "hash every other locked blob again, draft the archives for the node",
         after: &[Step::Preflight],
         gate: "every blob has its locked digest",
         undo: "nothing: it changes nothing",

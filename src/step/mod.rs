@@ -17,6 +17,7 @@
 //! | [`run`] | what the steps work on: an install that connects once |
 //! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
+//! | [`draft`] | what is known of the archives before there is a node |
 //! | [`delivery`], [`share_out`] | images into a runtime, without what it has; in two streams |
 //! | [`plan`], [`dry_run`] | what an install would do, and change |
 //! | [`undo`] | takes steps back |
@@ -33,6 +34,7 @@ mod cache;
 mod calico;
 mod cluster;
 mod delivery;
+pub mod draft;
 pub mod dry_run;
 pub mod edit;
 pub mod egress;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     delivery::{Delivered, Delivery, configs, holds_all},
+    draft::Drafts,
     graph::{Step, Target},
     images::{self, LabImage, Role},
     report::Done,
@@ -100,7 +101,8 @@ pub(super) async fn run(install: &Install, share: Share) -> Result<Done, Install
     let mut images = expected(install);
     images.retain(|image| share.has(image));
     let (blobs, reporter) = (&install.complete, &install.reporter);
-    let loaded = fill(&node, &images, blobs, install.node, reporter, &install.waiting(share.step())).await?;
+    let drafts = install.drafts().await?.clone();
+    let loaded = fill(&node, &images, blobs, install.node, reporter, drafts, &install.waiting(share.step())).await?;
     let total = loaded.images.len();
     if loaded.loaded.is_empty() {
         return Ok(Done::unchanged(format!("the node holds all {total} images under their locked digests")));
@@ -117,7 +119,8 @@ pub(super) async fn run(install: &Install, share: Share) -> Result<Done, Install
     )))
 }
 
-/// Brings what is missing of some images into a node, and reads all of them back. `said` hears what is waited for.
+/// Brings what is missing of some images into a node, and reads all of them back. `drafts` are what was read of them
+/// before, none at all is fine. `said` hears what is waited for.
 ///
 /// # Errors
 /// When the node does not take an image, or lists another ID than the locked one afterwards.
@@ -127,6 +130,7 @@ pub async fn fill(
     complete: &Complete,
     platform: Platform,
     reporter: &Arc<dyn Reporter>,
+    drafts: Drafts,
     said: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Preloaded, InstallError> {
     let node = node.clone().knowing(configs(images.iter().map(|image| &image.image)));
@@ -141,7 +145,7 @@ pub async fn fill(
     if !missing.is_empty() {
         said(format!("{} images to be loaded", missing.len()));
         let (blobs, reporter) = (complete.clone(), Arc::clone(reporter));
-        let delivery = Delivery { node: &node, blobs, platform, deadline: LOAD, reporter };
+        let delivery = Delivery { node: &node, blobs, platform, deadline: LOAD, reporter, drafts };
         moved = delivery.bring(missing, said).await?;
         present = node.images(platform).await?;
         let still = lacks(&present);

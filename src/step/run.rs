@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     addons, app, base_image, blobs, cache, calico, cluster,
+    draft::Drafts,
     engine::{self, World},
     graph::{Step, Target},
     istio,
@@ -27,6 +28,7 @@ use crate::{
         process::{Environment, Ledger},
         wait::{self, Gate, WaitError},
     },
+    store::StoreError,
 };
 
 /// Why an install stopped. The step's own error carries code and help.
@@ -37,6 +39,7 @@ pub struct Install {
     setup: Setup,
     connection: OnceCell<Cluster>,
     objects: OnceCell<LabObjects>,
+    drafts: OnceCell<Drafts>,
 }
 
 impl Deref for Install {
@@ -89,7 +92,7 @@ fn resumed(left: &Unfinished) -> String {
 impl Install {
     /// Prepares an install; nothing happens yet.
     pub fn new(setup: Setup) -> Self {
-        Self { setup, connection: OnceCell::new(), objects: OnceCell::new() }
+        Self { setup, connection: OnceCell::new(), objects: OnceCell::new(), drafts: OnceCell::new() }
     }
 
     /// Runs the steps, goes on where an earlier run stopped, and says so.
@@ -99,10 +102,10 @@ impl Install {
     pub async fn run(&self) -> Result<Report, InstallError> {
         let begun = Instant::now();
         let journal = self.journal()?;
+        self.end_leftovers().await?;
         if let Some(left) = journal.unfinished() {
             self.reporter.report(Event::Note { text: resumed(&left) });
         }
-        self.end_leftovers().await?;
         let selected = Step::between(&self.target, self.options.from, self.options.until);
         let steps = engine::install(self, &selected, &journal, self.reporter.as_ref()).await?;
         Ok(Report {
@@ -120,10 +123,10 @@ impl Install {
     /// When the cluster refuses, or something stays.
     pub async fn reset(&self, to: Option<Step>) -> Result<Removed, InstallError> {
         let journal = self.journal()?;
+        self.end_leftovers().await?;
         let steps = undo::order(&self.target, to);
         let Undone { removed, kept } = engine::reset(self, &steps, &journal, self.reporter.as_ref()).await?;
         Ok(Removed { context: self.target.context().to_owned(), removed, kept })
-        self.end_leftovers().await?;
     }
 
     /// The journal of this lab in this target.
@@ -131,9 +134,6 @@ impl Install {
         Journal::open(&self.journals, &self.journal_key(), &self.complete.lock().lab_id().to_string())
     }
 
-    /// What journals are kept under: clusters of different kubeconfigs may have contexts of the same name.
-    pub(super) fn journal_key(&self) -> String {
-        match (&self.target, &self.kubeconfig) {
     /// Where programs are written down that would go on should this process be killed.
     pub(super) fn children(&self) -> Ledger {
         Ledger::new(journal::children(&self.journals, &self.journal_key()))
@@ -147,6 +147,9 @@ impl Install {
         Ok(())
     }
 
+    /// What journals are kept under: clusters of different kubeconfigs may have contexts of the same name.
+    pub(super) fn journal_key(&self) -> String {
+        match (&self.target, &self.kubeconfig) {
             (Target::Existing { .. }, Some(path)) => format!("{} of {}", self.target.key(), path.display()),
             _ => self.target.key(),
         }
@@ -176,6 +179,17 @@ impl Install {
     /// The lab's objects, read and checked once.
     pub(super) async fn objects(&self) -> Result<&LabObjects, super::objects::ObjectsError> {
         self.objects.get_or_try_init(|| async { LabObjects::read(&self.lab, &self.complete) }).await
+    }
+
+    /// The drafts of the archives for the node, made once: by the step `blobs` while the cluster starts.
+    pub(super) async fn drafts(&self) -> Result<&Drafts, StoreError> {
+        let read = || async {
+            let (images, platform, blobs) = (preload::expected(self), self.node, self.complete.clone());
+            let drafts = move || Drafts::of(images.iter().map(|image| &image.image), platform, &blobs);
+            let read = tokio::task::spawn_blocking(drafts).await;
+            Ok(read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+        };
+        self.drafts.get_or_try_init(read).await
     }
 
     /// The environment of a child that talks to the cluster at `host`.

@@ -15,6 +15,7 @@ use crate::{
     plan::is_selected,
     step::{
         Step,
+        draft::Drafts,
         images::{self, LabImage, Role},
         preload,
     },
@@ -67,7 +68,8 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     let begun = Instant::now();
     let node = Node::find(&request.node, &children(context)).await?;
     let said = |on: String| context.reporter.report(Event::StepWaiting { step: Step::Preload.name(), on });
-    let loaded = preload::fill(&node, &images, &complete, platform, &context.reporter, &said).await?;
+    let loaded =
+        preload::fill(&node, &images, &complete, platform, &context.reporter, Drafts::default(), &said).await?;
     Ok(Outcome {
         lab_id: complete.lock().lab_id().to_string(),
         node: node.to_string(),
