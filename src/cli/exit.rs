@@ -415,6 +415,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("serve::roster", 2, "The roster cannot be written where --roster says."),
     explain("serve::signature", 2, "The lock's signature is there and cannot be read."),
     explain("serve::socket", 70, "The system does not say on which address the server listens."),
+    explain(
+        "shell::folder",
+        30,
+        "The folder with the links, the kubeconfig and the start files of a lab's shell cannot be written.",
+    ),
     explain("signature::absent", 11, "The lock has no signature, and lock/policy.toml requires one."),
     explain("signature::key", 11, "The lock is signed by a key that lock/policy.toml does not name."),
     explain("signature::legacy", 11, "The lock's signature is of minisign's old form, which does not hash first."),
@@ -453,6 +458,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("store::layout", 21, "The file that says which layout the store has is damaged."),
     explain("store::newer", 2, "A newer ztlab made this store."),
+    explain("tool::absent", 20, "A pinned program is in the lock and not in the store."),
     explain("tool::place", 30, "A pinned program cannot be written beside the store."),
     explain(
         "usage::ca_file",
@@ -467,6 +473,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "--from takes a folder, a tar of images, the address of another store or of a lab in a registry, `docker`, `minikube` or `upstream`, and there is nothing of the name that was given.",
     ),
     explain("usage::io", 2, "The working folder cannot be read."),
+    explain(
+        "usage::json",
+        2,
+        "`ztlab shell` and `ztlab run` give the terminal to another program, whose output is no JSON of ztlab's.",
+    ),
     explain("usage::known_lab", 2, "The store knows no such lab. `ztlab store du` lists those it knows."),
     explain("usage::lab", 2, "There is no lab in this folder or above it."),
     explain("usage::merge_base", 2, "Two revisions have no commit in common, so there is no `A...B` between them."),
@@ -476,6 +487,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "--mirror takes FROM=TO: a registry host or URL prefix, and the URL prefix to ask instead.",
     ),
     explain("usage::name", 2, "The lab has no artifact of this name."),
+    explain("usage::nested", 2, "A lab's shell was asked for in a lab's shell."),
     explain(
         "usage::proxy",
         2,

@@ -14,6 +14,7 @@ mod render;
 mod seat;
 mod serve;
 mod settings;
+mod shell;
 mod store;
 
 use std::{
@@ -141,6 +142,14 @@ fn run_alone(arguments: Arguments) -> miette::Result<()> {
             progress.clear();
             result?;
         }
+        Verb::Shell(target) => {
+            let (context, _) = prepare(&arguments.global, false)?;
+            match shell::shell(&context, &target, json)? {}
+        }
+        Verb::Run(args::RunArguments { target, program, arguments: words }) => {
+            let (context, _) = prepare(&arguments.global, false)?;
+            match shell::run(&context, &target, (&program, &words), json)? {}
+        }
         _ => {}
     }
     Ok(())
@@ -171,9 +180,11 @@ fn prepare(global: &Global, needs_no_lab: bool) -> miette::Result<(Context, Arc<
         ca_files: settings.ca_files,
         retry: RetryPolicy::default(),
         // Values that are no text belong to somebody else; `vars` would panic at them.
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        environment: verb::shell::outside(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        ),
         reporter: Arc::clone(&progress) as Arc<dyn crate::base::Reporter>,
     };
     Ok((context, progress))
@@ -296,7 +307,8 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
             let removed = verb::install::reset(context, target, options(context, None)?, None).await?;
             render::outcome("uninstall", &removed, json);
         }
-        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Man | Verb::Version => {}
+        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Man | Verb::Version | Verb::Shell(_) | Verb::Run(_) => {
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! | [`process`] | a child process: arguments, scrubbed environment, deadline, the end of its stderr |
 //! | [`minikube`] | start, status, stop and delete of a profile; its events in our words |
 //! | [`client`] | a connection to the API server that a kubeconfig names |
+//! | [`kubeconfig`] | one context as a kubeconfig of its own |
 //! | [`manifest`] | YAML text into objects, and the images that they ask for (pure) |
 //! | [`apply`] | server-side apply and removal, with one field manager |
 //! | [`difference`] | what an apply would change, field by field (pure) |
@@ -22,6 +23,7 @@ pub mod difference;
 pub mod exec;
 pub mod facts;
 pub mod forward;
+pub mod kubeconfig;
 pub mod manifest;
 pub mod minikube;
 pub mod ownership;

@@ -55,7 +55,7 @@ pub mod report;
 pub mod run;
 pub mod setup;
 mod share_out;
-mod tool;
+pub mod tool;
 pub mod undo;
 
 pub use graph::{Step, Target};

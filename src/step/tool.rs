@@ -5,12 +5,17 @@ use std::{io, path::PathBuf};
 use super::{run::Install, setup::MissingEntry};
 use crate::{
     base::{Descriptor, Digest, Platform},
+    lockfile::Lock,
     plan::PlanError,
+    store::Store,
 };
+
+/// The programs of a lab that people call themselves, under the names that the lock has for them.
+pub const PROGRAMS: [&str; 3] = ["minikube", "kubectl", "istioctl"];
 
 /// Why a pinned program cannot run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(super) enum ToolError {
+pub enum ToolError {
     /// Not in the lock.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -19,6 +24,13 @@ pub(super) enum ToolError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] PlanError),
+    /// Locked, and the store does not have its bytes, or has damaged ones.
+    #[error("the pinned {name} is not in the store")]
+    #[diagnostic(code("tool::absent"), help("type `ztlab fetch`, or in a room `ztlab fetch --from lan`"))]
+    Absent {
+        /// The program.
+        name: &'static str,
+    },
     /// The file system says no.
     #[error("cannot make the pinned {name} executable")]
     #[diagnostic(code("tool::place"), help("look at the free space and the rights of the store's folder"))]
@@ -31,13 +43,20 @@ pub(super) enum ToolError {
 }
 
 /// The pinned program for the machine that runs ztlab, checked against its digest.
+pub(super) fn program(install: &Install, name: &'static str) -> Result<PathBuf, ToolError> {
+    program_of(install.complete.lock(), install.complete.store(), install.host, name)
+}
+
+/// A lock's program for a machine, checked against its digest.
 ///
 /// It is a copy beside the store's blobs, under its digest: blobs themselves stay plain data.
-pub(super) fn program(install: &Install, name: &'static str) -> Result<PathBuf, ToolError> {
-    let lock = install.complete.lock();
+///
+/// # Errors
+/// When the lock or the store does not have it, or it cannot be copied.
+pub fn program_of(lock: &Lock, store: &Store, host: Platform, name: &'static str) -> Result<PathBuf, ToolError> {
     let member = || lock.file.values().find_map(|entry| entry.member.get(name)?.expected().complete());
-    let descriptor = lock.program(name, install.host).or_else(member).ok_or(MissingEntry { entry: "tool", name })?;
-    place(install, name, descriptor).map_err(|source| ToolError::Place { name, source })
+    let descriptor = lock.program(name, host).or_else(member).ok_or(MissingEntry { entry: "tool", name })?;
+    place(store, name, descriptor)
 }
 
 /// The bytes of a program of the node, as `kubelet`.
@@ -50,15 +69,15 @@ pub(super) fn node_program(
     Ok(install.complete.blob(&descriptor.digest)?)
 }
 
-fn place(install: &Install, name: &str, descriptor: Descriptor) -> io::Result<PathBuf> {
-    let folder = install.complete.store().root().join("ztlab/tools").join(descriptor.digest.hex());
-    let path = folder.join(name);
-    let same = fs_err::metadata(&path).is_ok_and(|found| found.len() == descriptor.size)
-        && digest_of(&path)? == descriptor.digest;
-    if !same {
-        fs_err::create_dir_all(&folder)?;
-        copy_executable(&install.complete.store().path_of(&descriptor.digest), &path)?;
+fn place(store: &Store, name: &'static str, descriptor: Descriptor) -> Result<PathBuf, ToolError> {
+    let failed = |source| ToolError::Place { name, source };
+    let path = store.root().join("ztlab/tools").join(descriptor.digest.hex()).join(name);
+    let there = fs_err::metadata(&path).is_ok_and(|found| found.len() == descriptor.size);
+    if there && digest_of(&path).map_err(failed)? == descriptor.digest {
+        return Ok(path);
     }
+    let blob = store.blob(descriptor).ok_or(ToolError::Absent { name })?;
+    copy_executable(blob.path(), &path).map_err(failed)?;
     Ok(path)
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Context, build::unlocked, plan::Planned, signature};
+use super::{Context, build::unlocked, plan::Planned, shell, signature};
 use crate::{
     base::{Event, Platform},
     cluster::{client::Cluster, process::Environment},
@@ -230,7 +230,11 @@ pub fn minikube_home(context: &Context) -> PathBuf {
 
 /// `$KUBECONFIG` when it names one file; a list is left to the tools that merge it.
 pub(super) fn kubeconfig(context: &Context) -> Option<PathBuf> {
-    let value = context.environment.get("KUBECONFIG").filter(|value| !value.is_empty())?;
+    let Some(value) = context.environment.get("KUBECONFIG").filter(|value| !value.is_empty()) else {
+        // In a lab's shell this process has that variable all the same, and a library that reads it would take it.
+        let home = context.environment.get("HOME").filter(|_| context.environment.contains_key(shell::NAME))?;
+        return Some(Path::new(home).join(".kube/config"));
+    };
     let mut files = std::env::split_paths(value);
     let first = files.next()?;
     files.next().is_none().then_some(first)

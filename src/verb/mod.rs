@@ -19,6 +19,7 @@ pub mod record;
 pub mod sbom;
 pub mod seat;
 pub mod serve;
+pub mod shell;
 pub mod signature;
 pub mod sources;
 pub mod store;

@@ -9,7 +9,7 @@ mod seat;
 mod serve;
 mod store;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -147,6 +147,10 @@ pub(super) enum Verb {
     Open(OpenArguments),
     /// Show what you edit in `app/` in the running lab, until Ctrl-C
     Dev(DevArguments),
+    /// Start a shell in which the pinned minikube, kubectl and istioctl come first and ask this lab alone
+    Shell(TargetArguments),
+    /// Run one command as in that shell
+    Run(RunArguments),
     /// Bring the lab back after the machine slept or was started again, and prove it
     Start(StartArguments),
     /// Take the lab back to an earlier step
@@ -179,6 +183,8 @@ impl Verb {
     pub(super) fn asks_nobody(&self) -> bool {
         match self {
             Self::Explain { .. } | Self::Completions { .. } | Self::Man | Self::Version => true,
+            // The process becomes the command: a runtime's threads and its handling of signals would be in the way.
+            Self::Shell(_) | Self::Run(_) => true,
             Self::Lock(arguments) => arguments.reads_only(),
             _ => false,
         }
@@ -279,6 +285,18 @@ pub(super) struct InstallArguments {
     pub(super) record: Option<PathBuf>,
     #[command(flatten)]
     pub(super) seat: SeatArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) target: TargetArguments,
+    /// The command; ztlab's own options come before it
+    #[arg(value_name = "CMD")]
+    pub(super) program: OsString,
+    /// Its arguments
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
