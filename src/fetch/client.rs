@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use oci_spec::distribution::Reference;
@@ -19,13 +20,16 @@ use url::Url;
 use crate::base::{Reporter, reference::split_reference};
 
 use super::{
-    FetchError, Network,
+    FetchError, Network, Proxies,
     http::Http,
     registry::Parcel,
     source::{Location, Part},
     throttle::Throttle,
     token::{Pass, Refusal, Tokens},
 };
+
+/// How long connecting to a laptop of the room may take: it is near, or it cannot be reached.
+const PEER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Told to every server.
 pub(super) const USER_AGENT: &str = concat!("ztlab/", env!("CARGO_PKG_VERSION"));
@@ -35,6 +39,8 @@ pub struct Client {
     http: Http,
     /// Follows no redirect: what changes something is sent where we decide.
     changes: Http,
+    /// For laptops of the room.
+    peers: Http,
     network: Network,
     tokens: Tokens,
     throttle: Option<Arc<Throttle>>,
@@ -70,9 +76,13 @@ impl Client {
         let changes = Http::new(&network, false)?;
         // A pool of its own: a token request goes to another host than the blobs, and follows no redirect.
         let tokens = Http::new(&network, false)?;
+        let connect_timeout = network.connect_timeout.min(PEER_PATIENCE);
+        let nearby = Network { connect_timeout, proxies: Proxies::Direct, ..network.clone() };
+        let peers = Http::new(&nearby, false)?;
         Ok(Self {
             http,
             changes,
+            peers,
             tokens: Tokens::new(tokens, network.credentials.clone(), network.idle_timeout),
             throttle: network.max_rate.map(|rate| Arc::new(Throttle::new(rate))),
             network,
@@ -179,7 +189,7 @@ impl Client {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(FetchError::Offline { url });
         }
-        if !self.allows(&location.url) {
+        if !location.is_peer && !self.allows(&location.url) {
             return Err(FetchError::PlainHttp { url });
         }
         let place = self.place(&location.url).await;
@@ -230,7 +240,11 @@ impl Client {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let location = demand.location;
         let changes = !matches!(demand.method, Method::GET | Method::HEAD);
-        let http = if changes { &self.changes } else { &self.http };
+        let http = match location.is_peer {
+            true => &self.peers,
+            false if changes => &self.changes,
+            false => &self.http,
+        };
         let mut request = http.get()?.request(demand.method.clone(), location.url.clone());
         request = request.headers(demand.headers.clone());
         if let Some(accept) = location.accept {

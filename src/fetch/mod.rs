@@ -16,6 +16,7 @@
 //! network    what a person can set about all that
 //! proxy, trust, throttle   the line: through whom, believing whom, how fast
 //! lan        a server of the same lab in the same network, by multicast DNS
+//! share      laptops that serve each other: what they and the room's server say to each other
 //! seat       what a laptop tells the teacher's roster, when its user wants that
 //! published  when a file was last changed, as its server says
 //! ```
@@ -48,6 +49,7 @@ mod retry;
 mod saved;
 mod schedule;
 pub mod seat;
+pub mod share;
 mod source;
 mod throttle;
 mod token;

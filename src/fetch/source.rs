@@ -1,7 +1,10 @@
 //! From upstream's names to addresses. The lock holds the real names; where the bytes really come from never
 //! matters, because the digest decides.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use oci_spec::distribution::Reference;
 use url::Url;
@@ -83,6 +86,8 @@ pub struct Location {
     pub(super) scope: Option<Reference>,
     /// What such a token has to allow.
     pub(super) access: Access,
+    /// A laptop of the room: plain HTTP is what `--share` means, and it sends nobody elsewhere.
+    pub(super) is_peer: bool,
 }
 
 /// What is wanted of a repository.
@@ -106,7 +111,13 @@ impl Location {
 
     /// An address that is asked as it stands.
     pub(super) fn plain(url: Url) -> Self {
-        Self { url, accept: None, scope: None, access: Access::Pull }
+        Self { url, accept: None, scope: None, access: Access::Pull, is_peer: false }
+    }
+
+    /// A laptop of the room.
+    pub(super) fn peer(address: SocketAddr, path: &str) -> Result<Self, FetchError> {
+        let url = parse(&format!("http://{address}{path}"))?;
+        Ok(Self { is_peer: true, ..Self::plain(url) })
     }
 
     /// Whether asking here for a manifest counts as a pull from Docker Hub.
@@ -226,7 +237,7 @@ pub(super) fn part_location(base: &Url, repository: String, part: Part<'_>) -> R
         (None, _) => return Err(FetchError::Address { text: base.to_string(), problem: "it has no host".to_owned() }),
     };
     let scope = Reference::with_tag(host, repository, "latest".to_owned());
-    Ok(Location { url, accept, scope: Some(scope), access: Access::Pull })
+    Ok(Location { url, accept, scope: Some(scope), access: Access::Pull, is_peer: false })
 }
 
 /// What follows `prefix`, when the text is below it: `https://a.b` is not below `https://a`.

@@ -81,6 +81,13 @@ impl Health {
         self.rests_until.filter(|until| *until > now)
     }
 
+    /// It answered a question of ours: somebody is there.
+    pub(super) fn answered(&mut self) {
+        if self.state == State::Untested {
+            self.state = State::Proven;
+        }
+    }
+
     /// It brought a blob that is the locked one, or honestly said that it does not have it.
     pub(super) fn did_well(&mut self) {
         if self.state == State::Untested || self.state == State::Benched {

@@ -68,6 +68,9 @@ impl Job {
         let tries = self.tries.get(&index).copied().unwrap_or(0);
         if lane.health.is_gone() || tries == NEVER || !lane.kind.may_have(&self.blob) {
             Stand::Never
+        } else if !lane.offers(&self.blob.descriptor.digest) {
+            // Another laptop may be asked for it instead; the server will name it, or itself, in a while.
+            if lane.peer().is_some() { Stand::Never } else { Stand::Later }
         } else if tries >= TRIES {
             Stand::Unlikely
         } else {

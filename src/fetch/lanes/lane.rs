@@ -1,6 +1,11 @@
 //! One source, and what is known of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use url::Url;
 
@@ -29,6 +34,17 @@ pub(super) enum Kind {
     Store(Url),
     /// A lab in a registry, whose layout follows from the lock.
     Registry { address: RegistryAddress, homes: Arc<BTreeMap<Digest, Vec<Home>>> },
+    /// A laptop that shares, as the room's server named it.
+    Peer(SocketAddr),
+}
+
+/// What a source may be asked for at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Offers {
+    /// Whatever it may have.
+    All,
+    /// These blobs and no others, as the room's server said.
+    These(BTreeSet<Digest>),
 }
 
 impl Kind {
@@ -38,6 +54,7 @@ impl Kind {
             Self::Upstream => super::UPSTREAM.to_owned(),
             Self::Store(url) => crate::fetch::source::shown(url),
             Self::Registry { address, .. } => address.to_string(),
+            Self::Peer(address) => format!("http://{address}/"),
         }
     }
 
@@ -46,7 +63,9 @@ impl Kind {
         match self {
             Self::Upstream => blob.origins.iter().any(is_published),
             Self::Registry { homes, .. } => homes.contains_key(&blob.descriptor.digest),
-            Self::Store(_) => !blob.origins.iter().all(|origin| matches!(origin, Origin::Member { .. })),
+            Self::Store(_) | Self::Peer(_) => {
+                !blob.origins.iter().all(|origin| matches!(origin, Origin::Member { .. }))
+            }
         }
     }
 
@@ -75,6 +94,9 @@ impl Kind {
                 };
                 homes.map(locate).collect()
             }
+            Self::Peer(address) => {
+                Ok(vec![Location::peer(*address, &format!("/blobs/sha256/{}", blob.descriptor.digest.hex()))?])
+            }
         }
     }
 }
@@ -99,6 +121,7 @@ pub(super) struct Lane {
     pub(super) name: String,
     rank: Rank,
     places: usize,
+    pub(super) offers: Offers,
     pub(super) health: Health,
     pub(super) meter: Meter,
     /// Bytes of its transfers under way that have not come yet.
@@ -116,7 +139,24 @@ impl Lane {
     pub(super) fn new(kind: Kind, rank: Rank, places: usize) -> Self {
         let name = kind.shown();
         let health = Health::new(kind == Kind::Upstream);
-        Self { kind, name, rank, places, health, meter: Meter::default(), outstanding: 0, busy: 0, blobs: 0, bytes: 0 }
+        let (offers, meter) = (Offers::All, Meter::default());
+        Self { kind, name, rank, places, offers, health, meter, outstanding: 0, busy: 0, blobs: 0, bytes: 0 }
+    }
+
+    /// The laptop that it is, if it is one.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self.kind {
+            Kind::Peer(address) => Some(address),
+            Kind::Store(_) | Kind::Registry { .. } | Kind::Upstream => None,
+        }
+    }
+
+    /// Whether it may be asked for this blob now.
+    pub(super) fn offers(&self, digest: &Digest) -> bool {
+        match &self.offers {
+            Offers::All => true,
+            Offers::These(blobs) => blobs.contains(digest),
+        }
     }
 
     pub(super) fn is_upstream(&self) -> bool {

@@ -7,6 +7,7 @@
 //!   │    ├─ policy   which blob from which lane next; when to move      pure
 //!   │    ├─ health   rests, benched, gone                               pure
 //!   │    ├─ judge    whose fault a failure is                           pure
+//!   │    ├─ offers   what the room's server says who may be asked for     only with `--share`
 //!   │    └─ parts    who sent which part; whose part was wrong          pure
 //!   └─ carry     one blob from one lane: the only code here with I/O
 //! ```
@@ -21,6 +22,7 @@ mod job;
 mod judge;
 mod lane;
 mod meter;
+mod offers;
 mod parts;
 mod policy;
 mod room;

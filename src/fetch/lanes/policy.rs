@@ -60,6 +60,8 @@ pub(super) enum Stand {
     May,
     /// It failed with this blob, or says that it does not have it yet: only when nobody else is left.
     Unlikely,
+    /// Not now. While that may change, nobody of a later rank is asked.
+    Later,
     /// No more.
     Never,
 }
@@ -110,7 +112,9 @@ fn choose(blob: &BlobView, waiting: u64, lanes: &[LaneView]) -> Choice {
     let Some(rank) = asked.iter().map(|(_, rank)| *rank).min() else { return Choice::Nobody };
     let last = asked.len() == 1;
     // Who is the only one left is asked with its own pauses between attempts; a rest would come on top of them.
-    let ready = asked.into_iter().filter(|(lane, found)| *found == rank && (last || !lanes[*lane].rests));
+    let ready = asked
+        .into_iter()
+        .filter(|(lane, found)| *found == rank && blob.stands[*lane] != Stand::Later && (last || !lanes[*lane].rests));
     let (free, full): (Vec<usize>, Vec<usize>) =
         ready.map(|(lane, _)| lane).partition(|lane| lanes[*lane].busy < lanes[*lane].places);
     let Some((lane, done)) = soonest(&free, blob.size, lanes) else { return Choice::Wait };
@@ -133,7 +137,7 @@ fn candidates(blob: &BlobView, lanes: &[LaneView]) -> Vec<(usize, Rank)> {
     let rank = |(lane, stand): (usize, &Stand)| match stand {
         Stand::Never => None,
         Stand::Unlikely => Some((lane, Rank::Benched)),
-        Stand::May => Some((lane, lanes[lane].rank)),
+        Stand::May | Stand::Later => Some((lane, lanes[lane].rank)),
     };
     blob.stands.iter().enumerate().filter_map(rank).collect()
 }
@@ -373,6 +377,19 @@ mod tests {
         let gone = BlobView { size: 1, stands: vec![Stand::May, Stand::Never] };
         lanes[0].rests = false;
         assert_eq!(decide(&[gone], &lanes), Step::Begin { blob: 0, lane: 0, last: true }, "and then once more");
+    }
+
+    #[test]
+    fn what_is_named_later_is_waited_for_and_what_is_named_now_is_taken() {
+        // The room's server, a laptop, upstream.
+        let lanes = [lane(Rank::Named, None), lane(Rank::Named, None), lane(Rank::Reserve, Some(1e9))];
+        let stands = |stands: [Stand; 3]| BlobView { size: 1, stands: stands.to_vec() };
+        let unnamed = stands([Stand::Later, Stand::Never, Stand::May]);
+        assert_eq!(decide(std::slice::from_ref(&unnamed), &lanes), Step::Wait, "upstream is spared");
+        let named = stands([Stand::Later, Stand::May, Stand::May]);
+        assert_eq!(decide(&[unnamed, named], &lanes), Step::Begin { blob: 1, lane: 1, last: false });
+        let no_server = stands([Stand::Never, Stand::Never, Stand::May]);
+        assert_eq!(decide(&[no_server], &lanes), Step::Begin { blob: 0, lane: 2, last: true });
     }
 
     #[test]

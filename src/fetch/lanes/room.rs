@@ -64,13 +64,15 @@ pub(super) struct Room {
     pub(super) limits: LanePolicy,
 }
 
-struct State {
-    lanes: Vec<Lane>,
-    waiting: Vec<Job>,
+pub(super) struct State {
+    pub(super) lanes: Vec<Lane>,
+    pub(super) waiting: Vec<Job>,
     /// Of all of them.
     waiting_bytes: u64,
-    under_way: usize,
+    pub(super) under_way: usize,
     failures: Vec<Failure>,
+    /// The room's server, where there is one that says who takes what from whom.
+    pub(super) leader: Option<usize>,
 }
 
 impl State {
@@ -94,11 +96,12 @@ impl State {
 
 impl Room {
     pub(super) fn new(lanes: Vec<Lane>, limits: LanePolicy) -> Self {
-        let state = State { lanes, waiting: Vec::new(), waiting_bytes: 0, under_way: 0, failures: Vec::new() };
+        let state =
+            State { lanes, waiting: Vec::new(), waiting_bytes: 0, under_way: 0, failures: Vec::new(), leader: None };
         Self { state: Mutex::new(state), changed: Notify::new(), limits }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,6 +178,10 @@ impl Room {
     /// Whether the transfer should go on from another source.
     pub(super) fn moves(&self, job: &Job, transfer: Underway, now: Instant) -> Option<Move> {
         let state = self.state();
+        if state.lanes[transfer.lane].peer().is_some() && transfer.silent >= self.limits.silence {
+            // The server names another one when it hears of it.
+            return Some(Move::Silent);
+        }
         policy::moves(transfer, &job.view(&state.lanes), &state.views(now), &self.limits)
     }
 
@@ -217,7 +224,8 @@ impl Room {
         let lane = &mut state.lanes[index];
         let mut farewell = None;
         let mut bench = |new: bool, lane: &Lane, what: &str| {
-            if new {
+            // A laptop that goes home is no news.
+            if new && lane.peer().is_none() {
                 farewell = Some(Farewell { source: lane.name.clone(), what: what.to_owned(), lied: false });
             }
         };
@@ -300,7 +308,10 @@ impl Room {
                 .dropped()
                 .map(|dropped| DroppedReport { lied: dropped.lied, what: dropped.what.clone() }),
         };
-        self.state().lanes.iter().map(report).collect()
+        let state = self.state();
+        // Laptops that were named and not needed are left out.
+        let told = |lane: &&Lane| lane.peer().is_none() || lane.bytes > 0 || lane.health.has_lied();
+        state.lanes.iter().filter(told).map(report).collect()
     }
 }
 
