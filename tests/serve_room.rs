@@ -9,6 +9,8 @@ mod blobs;
 mod hostile;
 #[path = "serve/lab.rs"]
 mod lab;
+#[path = "serve/peers.rs"]
+mod peers;
 #[path = "serve/registry.rs"]
 mod registry;
 #[path = "serve/roster.rs"]

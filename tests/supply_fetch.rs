@@ -30,6 +30,8 @@ mod registry;
 mod relock;
 #[path = "supply/shapes.rs"]
 mod shapes;
+#[path = "supply/share.rs"]
+mod share;
 #[path = "supply/sources.rs"]
 mod sources;
 #[path = "supply/together.rs"]

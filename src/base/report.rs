@@ -139,6 +139,19 @@ pub enum Event {
         bytes: u64,
         /// Bytes a second, of late.
         rate: u64,
+        /// Laptops that serve what they have to others.
+        sharing: usize,
+    },
+    /// A fetch serves what it has to others.
+    Sharing {
+        /// Where it can be reached.
+        address: String,
+        /// The server of the room, which names laptops to each other.
+        server: String,
+        /// Whether other machines reach it.
+        beyond_this_machine: bool,
+        /// Whether everything is here: told once at the beginning, and once more when that is so.
+        complete: bool,
     },
     /// A seat told a server's roster what it did.
     SeatReported {

@@ -164,6 +164,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "A registry lets this network or account pull no more images for some hours. What came is kept; wait, sign in with `docker login`, or take the rest from --mirror or --from.",
     ),
     explain("fetch::range", 20, "A server answered a request for a part of a file wrongly."),
+    explain(
+        "fetch::share",
+        20,
+        "No address of this machine leads to the room's server, so others could not be served.",
+    ),
     explain("fetch::stalled", 20, "A server stopped sending and was given up, after several attempts."),
     explain("fetch::status", 20, "A server answered with an error status."),
     explain(
@@ -506,6 +511,7 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         2,
         "A seat's name is up to 32 letters, digits, spaces, `-`, `_` and `.`, and begins with a letter or a digit.",
     ),
+    explain("usage::share", 2, "--share needs the server of a room: `--from lan`, or `--from http://ADDRESS:8642/`."),
     explain("usage::split", 2, "--split makes parts that are too short or too many."),
     explain("usage::step", 2, "An install has no step of this name."),
     explain("usage::store", 2, "There is no place for the store."),

@@ -5,6 +5,7 @@ mod ask;
 mod bundle;
 mod exit;
 mod explain;
+mod fetch;
 mod lock;
 mod outcome;
 mod pace;
@@ -61,10 +62,7 @@ pub fn main() -> ExitCode {
         tokio::select! {
             // A child that was started for us hears the same signal from the terminal; what is half-done stays
             // for the next run: partial blobs, finished steps.
-            _ = interrupted(), if !ends_itself => {
-                render::error_line("interrupted; the same command goes on from here");
-                ExitCode::from(130)
-            }
+            _ = interrupted(), if !ends_itself => was_interrupted(),
             result = run(arguments) => ended(result, json),
         }
     });
@@ -104,10 +102,16 @@ async fn interrupted() {
     }
 }
 
+fn was_interrupted() -> ExitCode {
+    render::error_line("interrupted; the same command goes on from here");
+    ExitCode::from(130)
+}
+
 /// Prints why a run failed, and turns its end into the exit code.
 fn ended(result: miette::Result<()>, json: bool) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(report) if report.is::<fetch::Interrupted>() => was_interrupted(),
         Err(report) => {
             render::failure(&report, json);
             exit::exit_of(&report)
@@ -193,29 +197,7 @@ fn prepare(global: &Global, needs_no_lab: bool) -> miette::Result<(Context, Arc<
 async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miette::Result<()> {
     match verb {
         Verb::Lock(arguments) => lock::dispatch(context, arguments, json).await?,
-        Verb::Fetch(arguments) => {
-            let home = verb::install::minikube_home(context);
-            let whole = arguments.only.is_empty();
-            let request = verb::fetch::Request {
-                locked: arguments.locked,
-                from: verb::sources::of(context, &arguments.from, &home).await?,
-                max_rate: arguments.max_rate,
-                only: arguments.only,
-                jobs: Some(arguments.jobs),
-                per_host: Some(arguments.per_host),
-            };
-            if arguments.estimate {
-                render::outcome(
-                    "fetch --estimate",
-                    &verb::estimate::run(context, &request, verb::estimate::SAMPLE).await?,
-                    json,
-                );
-                return Ok(());
-            }
-            let run = verb::fetch::run(context, &request, Some(builder(context)));
-            let did = |fetched: &verb::fetch::Outcome| whole.then_some(Did::Fetched { bytes: fetched.bytes });
-            render::outcome("fetch", &seat::telling(context, &arguments.seat, run, did).await?, json);
-        }
+        Verb::Fetch(arguments) => fetch::dispatch(context, arguments, json).await?,
         Verb::Build { apps } => render::outcome("build", &verb::build::run(context, &apps)?, json),
         Verb::Sbom { app } => render::outcome("sbom", &verb::sbom::run(context, app.as_ref())?, json),
         Verb::Store { action } => store::dispatch(context, action, yes, json).await?,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{Descriptor, Digest, reference},
-    lockfile::{self, ImagePin, Lock},
+    lockfile::{self, CheckedLock, ImagePin, Lock},
     plan::{Complete, PlanError},
     store::{Store, StoreError},
 };
@@ -64,6 +64,8 @@ pub struct Catalog {
     pub(super) store: Store,
     /// Full name, `docker.io/calico/node`.
     pub(super) repositories: BTreeMap<String, Repository>,
+    /// Whether every blob was there at the beginning. Where blobs still come, one that is absent is nobody's fault.
+    pub(super) is_whole: bool,
     blobs: BTreeMap<Digest, Descriptor>,
     artifact_of: BTreeMap<Digest, String>,
 }
@@ -87,9 +89,21 @@ impl Catalog {
     /// # Errors
     /// When a manifest has gone or differs.
     pub fn of(complete: &Complete, signature: Option<Vec<u8>>) -> Result<Self, CatalogError> {
-        let lock = complete.lock();
-        let text = lockfile::write(lock);
-        let blobs: BTreeMap<Digest, Descriptor> = complete.descriptors().map(|blob| (blob.digest, blob)).collect();
+        let mut catalog = Self::listed(complete.lock(), complete.store());
+        catalog.signature = signature.map(Bytes::from);
+        catalog.repositories = repositories(complete)?;
+        catalog.is_whole = true;
+        Ok(catalog)
+    }
+
+    /// What a laptop has to give that has not everything yet: the blobs of the lab that are in its store at the moment
+    /// when they are asked for, and no names of images.
+    pub fn so_far(lock: &CheckedLock, store: &Store) -> Self {
+        Self::listed(lock, store)
+    }
+
+    fn listed(lock: &Lock, store: &Store) -> Self {
+        let mut blobs = BTreeMap::new();
         let mut artifact_of = BTreeMap::new();
         let mut artifacts = Vec::new();
         for artifact in lock.artifacts() {
@@ -97,6 +111,7 @@ impl Catalog {
             for blob in &own {
                 artifact_of.entry(blob.digest).or_insert_with(|| artifact.name.clone());
             }
+            blobs.extend(own.iter().map(|blob| (blob.digest, *blob)));
             let bytes = own.iter().map(|blob| blob.size).sum();
             artifacts.push(ArtifactDocument { name: artifact.name, blobs: own.len(), bytes });
         }
@@ -108,15 +123,21 @@ impl Catalog {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             artifacts,
         };
-        Ok(Self {
+        Self {
             lab,
-            lock: Bytes::from(text),
-            signature: signature.map(Bytes::from),
-            store: complete.store().clone(),
-            repositories: repositories(complete)?,
+            lock: Bytes::from(lockfile::write(lock)),
+            signature: None,
+            store: store.clone(),
+            repositories: BTreeMap::new(),
+            is_whole: false,
             blobs,
             artifact_of,
-        })
+        }
+    }
+
+    /// Sizes of the blobs, in the order of their digests.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        self.blobs.values().map(|blob| blob.size).collect()
     }
 
     /// What is served, for programs.

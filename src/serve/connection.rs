@@ -12,10 +12,11 @@ use super::{
     pace::Pace,
     request::{self, MAX_HEAD, Method, Refused, Request},
     response::{Body, Response, http_date},
-    route::{ROSTER, Service},
+    route::Service,
 };
 
-/// Longest report; the longest that ztlab sends, with all its probes failed, has 600 bytes.
+/// Longest body. A report with all its probes failed has 600 bytes; a laptop that shares names sets of blobs, and each of
+/// a lab's few hundred blobs is a bit.
 const MAX_BODY: usize = 8 * 1024;
 /// First size of the buffer for heads; few are longer.
 const HEAD: usize = 1024;
@@ -124,13 +125,13 @@ impl Connection<'_> {
         }
     }
 
-    /// The body of a report. Nobody else sends one; where it would end is not worth finding out.
+    /// The body of a report or a question. Nobody else sends one; where it would end is not worth finding out.
     async fn body(&mut self, request: &Request, limits: &Limits) -> io::Result<Result<Vec<u8>, Refused>> {
         if request.body == 0 {
             return Ok(Ok(Vec::new()));
         }
         let length = usize::try_from(request.body).ok().filter(|length| *length <= MAX_BODY);
-        let Some(length) = length.filter(|_| request.method == Method::Post && request.path == ROSTER) else {
+        let Some(length) = length.filter(|_| self.service.takes_body(request)) else {
             return Ok(Err(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, why: "no such body is taken here" }));
         };
         if request.expects_continue && self.buffer.is_empty() {

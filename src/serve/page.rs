@@ -134,6 +134,9 @@ fn room_part(now: &RoomDocument, seats: &[SeatDocument]) -> Markup {
             strong { (human_bytes(now.bytes)) } " in all; "
             @if now.transfers == 0 { "nothing is on its way now." }
             @else { strong { (now.transfers) } " on their way now, at " strong { (human_bytes(now.rate)) "/s" } "." }
+            @if now.sharing > 0 {
+                " " strong { (now.sharing) } @if now.sharing == 1 { " laptop serves" } @else { " laptops serve" } " others."
+            }
         }
         @if !seats.is_empty() { (roster_part(seats)) }
     }
@@ -154,7 +157,11 @@ fn roster_part(seats: &[SeatDocument]) -> Markup {
                                 @if seat.machines > 1 { " " span.bad { "(" (seat.machines) " machines)" } }
                                 @if seat.other_lab { " " span.bad { "(another lab)" } }
                             }
-                            (done(seat.fetched)) (done(seat.installed))
+                            td {
+                                @if seat.fetched { span.good { "✔" } span.hidden { " yes" } } @else { span.hidden { "no" } }
+                                @if seat.sharing { " sharing" }
+                            }
+                            (done(seat.installed))
                             td { (probes(seat)) }
                         }
                     }

@@ -28,6 +28,8 @@ pub struct RoomDocument {
     pub bytes: u64,
     /// Bytes a second, of late.
     pub rate: u64,
+    /// Laptops that serve what they have to others.
+    pub sharing: usize,
 }
 
 /// See the top of this file.
@@ -78,6 +80,7 @@ impl Room {
             transfers: self.transfers.load(Ordering::Relaxed),
             bytes,
             rate: rate.value,
+            sharing: 0,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct SeatDocument {
     pub stopped: Option<String>,
     /// Whether its lab is another than the one that is served.
     pub other_lab: bool,
+    /// Whether one of its addresses serves others at this moment.
+    pub sharing: bool,
     /// How many addresses used the name; more than one may be two people with one name.
     pub machines: usize,
     /// When it was last heard of, in UTC.
@@ -172,9 +174,13 @@ impl Roster {
         Ok((name, said))
     }
 
-    /// Every seat, by name.
-    pub(super) fn documents(&self) -> Vec<SeatDocument> {
-        self.state().seats.values().map(|seat| seat.document.clone()).collect()
+    /// Every seat, by name. `sharing`: the addresses that serve others.
+    pub(super) fn documents(&self, sharing: &BTreeSet<IpAddr>) -> Vec<SeatDocument> {
+        let document = |seat: &Seat| {
+            let sharing = seat.machines.iter().any(|address| sharing.contains(address));
+            SeatDocument { sharing, ..seat.document.clone() }
+        };
+        self.state().seats.values().map(document).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -250,13 +256,18 @@ mod tests {
             tell(r#"{"kind":"verified","passed":["gateway"],"failed":["egress"]}"#),
             "1 of 2 probes passed; failed: egress"
         );
-        let seat = &roster.documents()[0];
+        assert!(roster.documents(&BTreeSet::from([address(1)]))[0].sharing);
+        let seat = &roster.documents(&BTreeSet::from([address(2)]))[0];
+        assert!(!seat.sharing);
         assert!(seat.fetched && seat.installed && seat.stopped.is_none() && !seat.other_lab);
         assert_eq!((seat.passed.len(), seat.failed.join(","), seat.machines), (1, "egress".to_owned(), 1));
         // Two machines with one name, and another lab.
         let said = roster.take(address(2), &body("A3", b"other", r#"{"kind":"fetched","bytes":1}"#)).unwrap().1;
         assert!(said.contains("another lab"), "{said}");
-        assert_eq!((roster.documents()[0].machines, roster.documents()[0].other_lab), (2, true));
+        assert_eq!(
+            (roster.documents(&BTreeSet::new())[0].machines, roster.documents(&BTreeSet::new())[0].other_lab),
+            (2, true)
+        );
     }
 
     #[test]

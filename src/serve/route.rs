@@ -11,20 +11,24 @@ use tokio::sync::Mutex;
 
 use crate::{
     base::{Digest, Event, Reporter},
-    fetch::blocking,
+    fetch::{blocking, share::PEERS},
     store::{OpenBlob, Opened},
 };
 
 use super::{
     admission::Admission,
     catalog::Catalog,
-    page, range, registry,
+    page, peers,
+    peers::Peers,
+    range, registry,
     request::{Method, Request},
     response::{Body, JSON, Response, TEXT},
-    room::Room,
-    roster::{Refusal, Roster},
+    room::{Room, RoomDocument},
+    roster::{Refusal, Roster, SeatDocument},
 };
 
+/// Where blobs are.
+const BLOBS: &str = "/blobs/sha256/";
 /// Where seats report.
 pub(super) const ROSTER: &str = "/roster";
 
@@ -32,7 +36,8 @@ pub(super) const ROSTER: &str = "/roster";
 pub(super) struct Service {
     pub(super) catalog: Catalog,
     pub(super) room: Room,
-    pub(super) roster: Roster,
+    roster: Roster,
+    peers: Peers,
     pub(super) admission: Arc<Admission>,
     pub(super) reporter: Arc<dyn Reporter>,
     /// One blob is hashed at a time; who waits for it finds it hashed. Holds those that were told to be damaged.
@@ -42,14 +47,28 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(catalog: Catalog, admission: Arc<Admission>, reporter: Arc<dyn Reporter>) -> Self {
         let roster = Roster::new(catalog.lab.lab_id);
-        Self { catalog, room: Room::default(), roster, admission, reporter, touched: Mutex::default() }
+        let peers = Peers::new(catalog.lab.lab_id, catalog.sizes());
+        Self { catalog, room: Room::default(), roster, peers, admission, reporter, touched: Mutex::default() }
+    }
+
+    /// How far the room is.
+    pub(super) fn now(&self) -> (RoomDocument, Vec<SeatDocument>) {
+        let (addresses, sharing) = self.peers.sharing();
+        (RoomDocument { sharing, ..self.room.document() }, self.roster.documents(&addresses))
+    }
+
+    /// Whether this request may bring a body.
+    pub(super) fn takes_body(&self, request: &Request) -> bool {
+        let is_known = matches!(request.path.as_str(), ROSTER | PEERS);
+        self.catalog.is_whole && request.method == Method::Post && is_known
     }
 
     /// Answers a request with its body. `client` is who asks, `local` where it has reached this server.
     pub(super) async fn answer(&self, request: &Request, body: &[u8], client: IpAddr, local: SocketAddr) -> Response {
         match request.method {
             Method::Get | Method::Head => self.read(request, local).await,
-            Method::Post if request.path == ROSTER => self.note(request, body, client),
+            Method::Post if self.takes_body(request) && request.path == ROSTER => self.note(request, body, client),
+            Method::Post if self.takes_body(request) => self.peers(request, body, client),
             Method::Post | Method::Other => {
                 Response::text(StatusCode::METHOD_NOT_ALLOWED, "this server is read-only").with("Allow", "GET, HEAD")
             }
@@ -58,10 +77,19 @@ impl Service {
 
     async fn read(&self, request: &Request, local: SocketAddr) -> Response {
         let catalog = &self.catalog;
+        if !catalog.is_whole && !request.path.starts_with(BLOBS) {
+            return Response::text(StatusCode::NOT_FOUND, "a laptop shares its blobs of a lab here, and nothing else");
+        }
         match request.path.as_str() {
-            "/" => page::whole(catalog, &self.room.document(), &self.roster.documents(), local),
-            "/room" => page::room(&self.room.document(), &self.roster.documents()),
-            "/room.json" => document(&self.room.document()),
+            "/" => {
+                let (room, seats) = self.now();
+                page::whole(catalog, &room, &seats, local)
+            }
+            "/room" => {
+                let (room, seats) = self.now();
+                page::room(&room, &seats)
+            }
+            "/room.json" => document(&self.now().0),
             "/lab.json" => document(&catalog.lab),
             "/ztlab.lock" => {
                 let answer = Response::new(StatusCode::OK, TEXT, catalog.lock.clone());
@@ -74,7 +102,7 @@ impl Service {
                 None => Response::text(StatusCode::NOT_FOUND, "the lock of this lab is not signed"),
             },
             path => {
-                if let Some(hex) = path.strip_prefix("/blobs/sha256/") {
+                if let Some(hex) = path.strip_prefix(BLOBS) {
                     return match Digest::from_hex(hex).ok().filter(|digest| catalog.blob(digest).is_some()) {
                         Some(digest) => self.blob(request, digest, "application/octet-stream").await,
                         None => Response::text(StatusCode::NOT_FOUND, "this lab has no such blob"),
@@ -107,6 +135,19 @@ impl Service {
         }
     }
 
+    /// Answers a laptop that shares.
+    fn peers(&self, request: &Request, body: &[u8], client: IpAddr) -> Response {
+        if request.content_type.as_deref() != Some(JSON) {
+            return Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a question is application/json");
+        }
+        match self.peers.answer(client, body) {
+            Ok(answer) => document(&answer),
+            Err(peers::Refusal::Nonsense(why)) => Response::text(StatusCode::UNPROCESSABLE_ENTITY, why),
+            Err(peers::Refusal::OtherLab) => Response::text(StatusCode::CONFLICT, "another lab is served here"),
+            Err(peers::Refusal::Full) => Response::text(StatusCode::INSUFFICIENT_STORAGE, "so many are not listed"),
+        }
+    }
+
     async fn registry(&self, request: &Request, rest: &str) -> Response {
         let answer = match registry::answer(&self.catalog, rest, request) {
             registry::Asked::Answer(answer) => answer,
@@ -128,10 +169,11 @@ impl Service {
             response.with("Cache-Control", "no-cache")
         };
         let Some(blob) = self.open(digest).await else {
-            return Response::text(
-                StatusCode::NOT_FOUND,
-                "the server's copy of this blob is damaged and is not served",
-            );
+            let why = match self.catalog.is_whole {
+                true => "the server's copy of this blob is damaged and is not served",
+                false => "this laptop does not have this blob yet",
+            };
+            return Response::text(StatusCode::NOT_FOUND, why);
         };
         let same = |list: &String| {
             list.split(',').any(|one| matches!(one.trim().trim_start_matches("W/"), one if one == tag || one == "*"))
@@ -168,6 +210,7 @@ impl Service {
         let store = &self.catalog.store;
         match store.open_blob(descriptor) {
             Opened::Right(blob) => return Some(blob),
+            Opened::Absent if !self.catalog.is_whole => return None,
             Opened::Touched | Opened::Absent => {}
         }
         let mut told = self.touched.lock().await;

@@ -77,7 +77,7 @@ impl Server {
     /// A view of what happens, for as long as anybody wants to look: the room in numbers, and its roster.
     pub fn watch(&self) -> impl Fn() -> (RoomDocument, Vec<SeatDocument>) + Send + Sync + use<> {
         let service = Arc::clone(&self.service);
-        move || (service.room.document(), service.roster.documents())
+        move || service.now()
     }
 
     /// Serves until `end`. Then takes nobody new, lets what is under way come to its end for a few seconds, and returns.

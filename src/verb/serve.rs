@@ -133,11 +133,12 @@ async fn catalog(context: &Context) -> miette::Result<Catalog> {
     .await
 }
 
-fn tell(context: &Context, told: &mut RoomDocument, now: RoomDocument) {
+/// Says how far the room is, when that is something new.
+pub(super) fn tell(context: &Context, told: &mut RoomDocument, now: RoomDocument) {
     if now != *told {
         *told = now;
-        let RoomDocument { machines, transfers, bytes, rate } = now;
-        context.reporter.report(Event::RoomChanged { machines, transfers, bytes, rate });
+        let RoomDocument { machines, transfers, bytes, rate, sharing } = now;
+        context.reporter.report(Event::RoomChanged { machines, transfers, bytes, rate, sharing });
     }
 }
 
@@ -151,7 +152,7 @@ struct RosterError(#[source] io::Error);
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("the system does not say on which address it listens")]
 #[diagnostic(code(serve::socket))]
-struct SocketError(#[source] io::Error);
+pub(super) struct SocketError(#[source] pub(super) io::Error);
 
 /// There is a signature, and it cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

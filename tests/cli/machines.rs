@@ -78,7 +78,8 @@ fn one_of_each() -> Vec<Event> {
             addresses: vec![text()],
             beyond_this_machine: false,
         },
-        Event::RoomChanged { machines: 1, transfers: 2, bytes: 3, rate: 4 },
+        Event::RoomChanged { machines: 1, transfers: 2, bytes: 3, rate: 4, sharing: 5 },
+        Event::Sharing { address: text(), server: text(), beyond_this_machine: true, complete: false },
         Event::SeatReported { seat: text(), said: text() },
         Event::Note { text: text() },
         Event::Warning { text: text() },
@@ -100,6 +101,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::StepFinished { .. }
             | Event::Serving { .. }
             | Event::RoomChanged { .. }
+            | Event::Sharing { .. }
             | Event::SeatReported { .. }
             | Event::Note { .. }
             | Event::Warning { .. } => {}

@@ -14,6 +14,7 @@ mod pages;
 mod people;
 mod policies;
 mod reviews;
+mod share;
 mod shells;
 mod signatures;
 mod sockets;

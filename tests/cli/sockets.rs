@@ -9,7 +9,7 @@ use std::{
 use crate::home::Home;
 
 /// Every system call that makes a socket or uses one, of the program and of whatever it starts.
-fn network_calls(home: &Home, arguments: &[&str]) -> Option<Vec<String>> {
+pub(crate) fn network_calls(home: &Home, arguments: &[&str]) -> Option<Vec<String>> {
     let trace = home.path("trace");
     let plain = home.command(arguments);
     let mut traced = Command::new("strace");

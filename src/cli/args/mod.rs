@@ -9,7 +9,7 @@ mod seat;
 mod serve;
 mod store;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -176,7 +176,11 @@ pub(super) enum Verb {
 impl Verb {
     /// Whether Ctrl-C is the way to end the verb, which then has something to say.
     pub(super) fn ends_by_interrupt(&self) -> bool {
-        matches!(self, Self::Serve(_))
+        match self {
+            Self::Serve(_) => true,
+            Self::Fetch(arguments) => arguments.share.is_some(),
+            _ => false,
+        }
     }
 
     /// Whether the verb works on files alone, without network and cluster.
@@ -221,11 +225,27 @@ pub(super) struct FetchArguments {
     /// Take no more than this many bytes a second over all connections, as `2M`
     #[arg(long, value_name = "RATE", value_parser = crate::base::parse_bytes)]
     pub(super) max_rate: Option<u64>,
+    /// Serve what is here to others of the room, at this address of this machine [default: the one that faces the
+    /// room's server, which `--from` names], and take from them; Ctrl-C ends it
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, requires = "from")]
+    pub(super) share: Option<Option<IpAddr>>,
+    /// Serve others on this port; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0, requires = "share")]
+    pub(super) share_port: u16,
+    /// Serve others for so long at most once everything is here; it ends sooner when nobody lacks anything
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time_span, requires = "share")]
+    pub(super) share_for: Duration,
     /// Only tell what would be downloaded, how long that takes and what it costs of Docker Hub's quota
-    #[arg(long, conflicts_with_all = ["locked", "from"])]
+    #[arg(long, conflicts_with_all = ["locked", "from", "share"])]
     pub(super) estimate: bool,
     #[command(flatten)]
     pub(super) seat: SeatArguments,
+}
+
+/// `30m`, `90 s`, `1h30m`.
+fn time_span(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(span).map_err(|_| format!("`{text}` is less than nothing"))
 }
 
 /// Which cluster.

@@ -10,6 +10,7 @@ mod receipt;
 mod registry;
 pub(super) mod report;
 mod serve;
+mod share;
 mod sources;
 mod store;
 mod verify;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub(super) use serve::{beginning as serving, room};
+pub(super) use share::line as sharing;
 pub(super) use store::Preview;
 pub(super) use verify::Taught;
 
@@ -82,6 +84,7 @@ impl Render for fetch::Outcome {
             self.requests
         ));
         lines.extend(sources::lines(&self.sources));
+        lines.extend(self.shared.iter().map(share::summary));
         lines.join("\n")
     }
 }

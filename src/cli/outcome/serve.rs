@@ -48,12 +48,17 @@ pub(in crate::cli) fn beginning(
 }
 
 /// How far the room is.
-pub(in crate::cli) fn room(machines: usize, transfers: usize, bytes: u64, rate: u64) -> String {
+pub(in crate::cli) fn room(machines: usize, transfers: usize, bytes: u64, rate: u64, sharing: usize) -> String {
     let machines = if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") };
     let now = match transfers {
         0 => String::new(),
         1 => format!("; 1 transfer, {}/s", human_bytes(rate)),
         more => format!("; {more} transfers, {}/s", human_bytes(rate)),
     };
-    format!("{machines}, {} sent{now}", human_bytes(bytes))
+    let others = match sharing {
+        0 => String::new(),
+        1 => "; 1 laptop shares".to_owned(),
+        more => format!("; {more} laptops share"),
+    };
+    format!("{machines}, {} sent{now}{others}", human_bytes(bytes))
 }

@@ -153,8 +153,11 @@ impl Progress {
                 let (blobs, bytes, beyond) = (*blobs, *bytes, *beyond_this_machine);
                 self.line(&outcome::serving(lab, lab_id, blobs, bytes, addresses, beyond));
             }
-            Event::RoomChanged { machines, transfers, bytes, rate } => {
-                self.room_changed(state, &outcome::room(*machines, *transfers, *bytes, *rate));
+            Event::RoomChanged { machines, transfers, bytes, rate, sharing } => {
+                self.room_changed(state, &outcome::room(*machines, *transfers, *bytes, *rate, *sharing));
+            }
+            Event::Sharing { address, server, beyond_this_machine, complete } => {
+                self.line(&outcome::sharing(address, server, *beyond_this_machine, *complete));
             }
             Event::SeatReported { seat, said } => self.line(&format!("{} {said}", seat.bold())),
             Event::Note { text } => self.line(text),

@@ -53,6 +53,7 @@ impl Run<'_> {
             built: self.built,
             requests: self.client.requests(),
             sources: self.sources,
+            shared: None,
         })
     }
 }

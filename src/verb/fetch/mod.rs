@@ -9,6 +9,7 @@
 
 mod apps;
 mod end;
+mod share;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use super::{
 };
 
 pub use apps::AppBuilder;
+pub use share::{Share, Shared, Sharing};
 
 /// Downloads at a time, unless the command line says otherwise.
 pub const DEFAULT_JOBS: usize = 8;
@@ -51,6 +53,8 @@ pub struct Request {
     pub from: Vec<Source>,
     /// Bytes per second over all connections; `None` is no limit.
     pub max_rate: Option<u64>,
+    /// Serve what is here to others of the room, and take from them.
+    pub share: Option<Share>,
 }
 
 /// What was done.
@@ -76,6 +80,8 @@ pub struct Outcome {
     pub requests: u64,
     /// What came from where, and which sources were dropped. Sources that were not needed are listed too.
     pub sources: Vec<SourceReport>,
+    /// What was given to others of the room, and what came from them.
+    pub shared: Option<Shared>,
 }
 
 /// Brings every locked byte into the store.
@@ -88,10 +94,24 @@ pub async fn run(
     request: &Request,
     builder: Option<Arc<dyn AppBuilder>>,
 ) -> miette::Result<Outcome> {
+    Ok(run_sharing(context, request, builder).await?.0)
+}
+
+/// The same, and what goes on after it where [`Request::share`] asks for that: others are served until the second value
+/// is dropped, or for as long as [`Sharing::stay`] says.
+///
+/// # Errors
+/// As [`run`]; and when there is no room to share in, or nobody can listen on the address.
+pub async fn run_sharing(
+    context: &Context,
+    request: &Request,
+    builder: Option<Arc<dyn AppBuilder>>,
+) -> miette::Result<(Outcome, Option<Sharing>)> {
     let lock = lockfile::read(&context.lock_path())?;
     refuse_unknown(&lock, &request.only)?;
     look_at_intent(context, request, &lock)?;
-    if request.locked {
+    if request.locked || request.share.is_some() {
+        // Laptops of one room have one lab id from the beginning.
         CheckedLock::new(lock.clone())?;
     }
     let standing = signature::judge(context, &lock)?;
@@ -100,8 +120,17 @@ pub async fn run(
     let client = Arc::new(client(context, request)?);
     signature::say(context, &lock, &standing);
     let request = &Request { only: with_parts(&lock, &request.only), ..request.clone() };
-    let mut run =
-        Run { context, request, client, store, lock, failures: Vec::new(), built: Vec::new(), sources: Vec::new() };
+    let mut run = Run {
+        context,
+        request,
+        client,
+        store,
+        lock,
+        failures: Vec::new(),
+        built: Vec::new(),
+        sources: Vec::new(),
+        sharing: None,
+    };
     let as_it_was = lockfile::write(&run.lock);
     let pending_before = run.pending();
     signature::refuse_pending(&standing, &pending_before)?;
@@ -112,7 +141,10 @@ pub async fn run(
     run.build_apps(builder).await?;
     run.save_when_changed(&as_it_was)?;
     run.store.name_images(&named_images(&run.lock), run.client.reporter())?;
-    run.finish(&before, &pending_before)
+    let sharing = run.sharing.take();
+    let mut outcome = run.finish(&before, &pending_before)?;
+    outcome.shared = sharing.as_ref().map(|sharing| sharing.so_far());
+    Ok((outcome, sharing))
 }
 
 /// The way out of this run.
@@ -166,6 +198,7 @@ struct Run<'a> {
     failures: Vec<ArtifactFailure>,
     built: Vec<String>,
     sources: Vec<SourceReport>,
+    sharing: Option<Sharing>,
 }
 
 impl Run<'_> {
@@ -211,6 +244,9 @@ impl Run<'_> {
             self.sources.push(SourceReport { source: source.shown(), blobs, bytes, dropped: None });
         }
         let lanes = Lanes::new(&self.client, &self.request.from, &self.lock);
+        if let Some(share) = &self.request.share {
+            self.sharing = share::begin(self, share, &lanes, &missing).await?;
+        }
         let mut failures = fetch::fetch_all(&self.client, &self.store, missing, jobs, &lanes).await;
         self.sources.extend(lanes.report());
 

@@ -1,0 +1,528 @@
+//! Laptops that share: who takes which blob from whom. Pure: time comes in as a value, no socket, no lock.
+//!
+//! A blob that no laptop has leaves the server once; from then on it goes from laptop to laptop. Each laptop asks every
+//! moment ([`Hello`]) and hears all that it may take now ([`Answer`]): a lease for each blob. A lease ends when the blob
+//! is there, when it fails, and when it takes much longer than blobs take in this room: then somebody else is named, so
+//! nobody waits for ever for a laptop that was closed, crawls or lies.
+//!
+//! Everything here is what laptops say of themselves. It decides where they look, never what they keep.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::fetch::share::{Answer, BlobSet, Hello, Part};
+
+/// Laptops in the list, and how many of them may have one address.
+const MOST_SHARERS: usize = 256;
+const MOST_OF_ONE_ADDRESS: usize = 8;
+/// A laptop that says nothing for so long is gone; it speaks every two or three seconds.
+const SILENT: Duration = Duration::from_secs(10);
+/// Blobs up to this size come from the server at once: to spread them would be more talk than bytes.
+const SMALL: u64 = 64 * 1024;
+/// What one laptop takes at once, and how much of it from the server.
+const MOST_LEASES: usize = 6;
+const FROM_SERVER: usize = 2;
+/// Blobs that one laptop gives at once: with more, each copy takes longer, and a copy helps when it is whole. Light ones
+/// do not count, up to so many bytes in all; of those one other laptop has at most half.
+const UPLOADS: usize = 2;
+const LIGHT: u64 = 8_000_000;
+/// Where all who have a blob are busy the server helps, with so many blobs at once, and so many labs in all.
+const HELPS_AT_ONCE: usize = 2;
+const HELPS: u64 = 2;
+/// A blob that was not begun after this time will not be.
+const START: Duration = Duration::from_secs(15);
+/// A blob may take this long, and so many times as long as blobs of its size usually take.
+const LEAST_PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: f64 = 6.0;
+/// Bytes per second before any blob was seen to arrive, and the size from which one says something about it.
+const UNKNOWN_RATE: f64 = 1_000_000.0;
+const TELLING: u64 = 128 * 1024;
+/// A laptop that had so many leases of the server and did not use them is not waited for any more.
+const MOST_LAPSES: u32 = 2;
+
+/// Why a laptop is not listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Spread {
+    sizes: Vec<u64>,
+    sharers: BTreeMap<SocketAddr, Sharer>,
+    /// Bytes per second at which blobs arrive, of late.
+    usual: Option<f64>,
+    /// Bytes that the server gave to help.
+    helped: u64,
+}
+
+#[derive(Debug)]
+struct Sharer {
+    heard: Instant,
+    have: BlobSet,
+    want: BlobSet,
+    leases: BTreeMap<usize, Lease>,
+    /// What it could not have from whom.
+    failed: BTreeSet<(usize, SocketAddr)>,
+    lapses: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    /// Nobody is the server.
+    from: Option<SocketAddr>,
+    since: Instant,
+}
+
+impl Sharer {
+    fn lacks(&self) -> bool {
+        !self.want.is_empty() || !self.leases.is_empty()
+    }
+}
+
+impl Spread {
+    /// `sizes`: of each blob, in the lab's order.
+    pub(super) fn new(sizes: Vec<u64>) -> Self {
+        Self { sizes, sharers: BTreeMap::new(), usual: None, helped: 0 }
+    }
+
+    /// Who shares.
+    pub(super) fn addresses(&mut self, now: Instant) -> Vec<SocketAddr> {
+        self.forget_silent(now);
+        self.sharers.keys().copied().collect()
+    }
+
+    /// Takes what a laptop says, and tells it what to take from whom.
+    ///
+    /// # Errors
+    /// When the list is full.
+    pub(super) fn hello(&mut self, now: Instant, who: SocketAddr, hello: &Hello) -> Result<Answer, Full> {
+        self.forget_silent(now);
+        let known = self.sharers.remove(&who);
+        let is_new = known.is_none();
+        let of_address = self.sharers.keys().filter(|other| other.ip() == who.ip()).count();
+        if is_new && (self.sharers.len() >= MOST_SHARERS || of_address >= MOST_OF_ONE_ADDRESS) {
+            return Err(Full);
+        }
+        let mut sharer = known.unwrap_or_else(|| Sharer {
+            heard: now,
+            have: BlobSet::default(),
+            want: BlobSet::default(),
+            leases: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            lapses: 0,
+        });
+        sharer.heard = now;
+        sharer.have = self.known(&hello.have);
+        sharer.want = self.known(&hello.want);
+        self.settle(now, &mut sharer, &hello.failed);
+        self.lease(now, who, &mut sharer, usize::from(hello.jobs), is_new);
+        let take = self.take(&sharer);
+        self.sharers.insert(who, sharer);
+        let lacking = self.sharers.iter().filter(|(address, sharer)| **address != who && sharer.lacks()).count();
+        Ok(Answer { take, lacking })
+    }
+
+    fn known(&self, set: &BlobSet) -> BlobSet {
+        let mut known = BlobSet::default();
+        set.places().take_while(|place| *place < self.sizes.len()).for_each(|place| known.insert(place));
+        known
+    }
+
+    fn forget_silent(&mut self, now: Instant) {
+        let before = self.sharers.len();
+        self.sharers.retain(|_, sharer| now.saturating_duration_since(sharer.heard) < SILENT);
+        if self.sharers.len() < before {
+            let left: BTreeSet<SocketAddr> = self.sharers.keys().copied().collect();
+            for sharer in self.sharers.values_mut() {
+                sharer.leases.retain(|_, lease| lease.from.is_none_or(|from| left.contains(&from)));
+                sharer.failed.retain(|(_, from)| left.contains(from));
+            }
+        }
+    }
+
+    /// Ends leases: well, badly, or because their time is over.
+    fn settle(&mut self, now: Instant, sharer: &mut Sharer, failed: &[Part]) {
+        for part in failed {
+            for place in part.blobs.places() {
+                if sharer.leases.get(&place).is_some_and(|lease| lease.from == part.from) {
+                    sharer.leases.remove(&place);
+                }
+                if let Some(from) = part.from.filter(|from| self.sharers.contains_key(from)) {
+                    sharer.failed.insert((place, from));
+                }
+            }
+        }
+        for (place, lease) in sharer.leases.clone() {
+            let (age, size) = (now.saturating_duration_since(lease.since), self.sizes[place]);
+            let waits = sharer.want.contains(place);
+            if sharer.have.contains(place) {
+                self.arrived(size, age);
+                sharer.leases.remove(&place);
+                sharer.lapses = 0;
+            } else if (waits && age >= START) || (!waits && age >= self.patience(size)) {
+                sharer.leases.remove(&place);
+                match lease.from {
+                    Some(from) => _ = sharer.failed.insert((place, from)),
+                    None => sharer.lapses += 1,
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, size: u64, took: Duration) {
+        if size >= TELLING {
+            let rate = size as f64 / took.as_secs_f64().max(0.01);
+            self.usual = Some(self.usual.map_or(rate, |usual| 0.8 * usual + 0.2 * rate));
+        }
+    }
+
+    fn patience(&self, size: u64) -> Duration {
+        let usual = self.usual.unwrap_or(UNKNOWN_RATE).max(1000.0);
+        LEAST_PATIENCE + Duration::from_secs_f64(PATIENCE * size as f64 / usual)
+    }
+
+    /// Gives leases until the laptop has enough to do: what is rarest first, and of that the largest, which takes
+    /// longest to reach everybody.
+    fn lease(&mut self, now: Instant, who: SocketAddr, sharer: &mut Sharer, jobs: usize, is_new: bool) {
+        let (most, from_server) = (jobs.clamp(1, MOST_LEASES), self.share_of_server(is_new));
+        let mut wanted: Vec<_> = sharer
+            .want
+            .places()
+            .filter(|place| !sharer.leases.contains_key(place) && self.sizes[*place] > SMALL)
+            .map(|place| (self.copies(place), std::cmp::Reverse(self.sizes[place]), mixed(who, place as u64), place))
+            .collect();
+        wanted.sort_unstable();
+        for (.., place) in wanted {
+            if sharer.leases.len() >= most {
+                return;
+            }
+            let own = sharer.leases.values().filter(|lease| lease.from.is_none()).count();
+            if let Some(from) = self.source(who, sharer, place, own < from_server) {
+                sharer.leases.insert(place, Lease { from, since: now });
+            }
+        }
+    }
+
+    /// How many blobs a laptop takes from the server at once: as many as there are for each, or the first who ask
+    /// would have all of them and be the only ones who work.
+    fn share_of_server(&self, is_new: bool) -> usize {
+        if is_new {
+            return FROM_SERVER;
+        }
+        let alone =
+            (0..self.sizes.len()).filter(|place| self.sizes[*place] > SMALL && self.copies(*place) == 0).count();
+        let lacking = self.sharers.values().filter(|sharer| sharer.lacks()).count() + 1;
+        (alone / lacking).clamp(FROM_SERVER, MOST_LEASES)
+    }
+
+    /// Whole copies with laptops, and those on their way.
+    fn copies(&self, place: usize) -> usize {
+        let counts = |sharer: &Sharer| {
+            usize::from(sharer.have.contains(place)) + usize::from(sharer.leases.contains_key(&place))
+        };
+        self.sharers.values().map(counts).sum()
+    }
+
+    /// Whom this laptop may ask for a blob now; `Some(None)` is the server.
+    fn source(
+        &mut self,
+        who: SocketAddr,
+        sharer: &Sharer,
+        place: usize,
+        may_ask_server: bool,
+    ) -> Option<Option<SocketAddr>> {
+        let has = |(address, other): &(&SocketAddr, &Sharer)| other.have.contains(place) && **address != who;
+        let holders: Vec<SocketAddr> = self.sharers.iter().filter(has).map(|(address, _)| *address).collect();
+        let open = holders.iter().filter(|from| !sharer.failed.contains(&(place, **from)));
+        let open: Vec<SocketAddr> = open.copied().collect();
+        let loads = open.iter().map(|from| (self.load(Some(*from)), mixed(*from, place as u64), *from));
+        let free: Vec<_> = loads.filter(|((blobs, bytes), ..)| *blobs < UPLOADS || *bytes < LIGHT).collect();
+        // Two transfers from one laptop are no faster than one.
+        let own = |from: SocketAddr| -> u64 {
+            let of = sharer.leases.iter().filter(|(_, lease)| lease.from == Some(from));
+            of.map(|(place, _)| self.sizes[*place]).sum()
+        };
+        if let Some((.., from)) = free.iter().filter(|(.., from)| own(*from) < LIGHT / 2).min() {
+            return Some(Some(*from));
+        }
+        if !may_ask_server || !free.is_empty() {
+            return None;
+        }
+        if open.is_empty() {
+            // Who reaches nobody that has it need not wait for others either.
+            let reaches_nobody = !holders.is_empty();
+            return (reaches_nobody || !self.comes_from_server(place)).then_some(None);
+        }
+        let all: u64 = self.sizes.iter().sum();
+        let size = self.sizes[place];
+        let helps = self.load(None).0 < HELPS_AT_ONCE && self.helped + size <= HELPS * all;
+        self.helped += if helps { size } else { 0 };
+        helps.then_some(None)
+    }
+
+    /// Whether a laptop that can be relied on takes this blob from the server now.
+    fn comes_from_server(&self, place: usize) -> bool {
+        self.sharers.values().any(|sharer| {
+            sharer.lapses < MOST_LAPSES && sharer.leases.get(&place).is_some_and(|lease| lease.from.is_none())
+        })
+    }
+
+    /// Blobs that somebody gives now, and their bytes.
+    fn load(&self, from: Option<SocketAddr>) -> (usize, u64) {
+        let leases = self.sharers.values().flat_map(|sharer| &sharer.leases).filter(|(_, lease)| lease.from == from);
+        leases.fold((0, 0), |(blobs, bytes), (place, _)| (blobs + 1, bytes + self.sizes[*place]))
+    }
+
+    /// All leases of a laptop by source, and what everybody takes from the server.
+    fn take(&self, sharer: &Sharer) -> Vec<Part> {
+        let mut by_source: BTreeMap<Option<SocketAddr>, BlobSet> = BTreeMap::new();
+        for (place, lease) in &sharer.leases {
+            by_source.entry(lease.from).or_default().insert(*place);
+        }
+        for place in sharer.want.places().filter(|place| self.sizes[*place] <= SMALL) {
+            by_source.entry(None).or_default().insert(place);
+        }
+        by_source.into_iter().map(|(from, blobs)| Part { from, blobs }).collect()
+    }
+}
+
+/// A number that looks like chance and is the same each time: so that not all take the same blob, or the same source,
+/// where several are as good.
+fn mixed(address: SocketAddr, place: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (address, place).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Digest;
+
+    const MEGABYTE: u64 = 1_000_000;
+
+    fn address(number: usize) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, u8::try_from(number).unwrap()], 4000))
+    }
+
+    fn hello(have: &[usize], want: &[usize], failed: Vec<Part>) -> Hello {
+        let set = |places: &[usize]| {
+            let mut set = BlobSet::default();
+            places.iter().for_each(|place| set.insert(*place));
+            set
+        };
+        Hello { lab_id: Digest::of(b"lab"), port: 4000, jobs: 8, have: set(have), want: set(want), failed }
+    }
+
+    /// What is to be taken, as pairs of blob and source.
+    fn takes(answer: &Answer) -> Vec<(usize, Option<SocketAddr>)> {
+        let pairs = answer.take.iter().flat_map(|part| part.blobs.places().map(|place| (place, part.from)));
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort();
+        pairs
+    }
+
+    /// A laptop of the simulation.
+    #[derive(Clone)]
+    struct Laptop {
+        have: Vec<bool>,
+        /// Blob → source and bytes to come.
+        comes: BTreeMap<usize, (Option<SocketAddr>, f64)>,
+        from: f64,
+        done: Option<f64>,
+        up: bool,
+    }
+
+    /// A room with links of these speeds in bytes a second, in steps of a tenth of a second. Returns the labs that
+    /// left the server, and when everybody was done.
+    fn simulate(
+        sizes: &[u64],
+        begins: &[f64],
+        server: f64,
+        link: f64,
+        mut each: impl FnMut(f64, &mut Vec<Laptop>),
+    ) -> (f64, f64) {
+        let mut spread = Spread::new(sizes.to_vec());
+        let new = Laptop { have: vec![false; sizes.len()], comes: BTreeMap::new(), from: 0.0, done: None, up: true };
+        let mut room: Vec<Laptop> = begins.iter().map(|from| Laptop { from: *from, ..new.clone() }).collect();
+        let (began, step) = (Instant::now(), 0.1);
+        let mut from_server = 0.0;
+        for tick in 0..40_000_usize {
+            let time = tick as f64 * step;
+            each(time, &mut room);
+            for (number, laptop) in room.iter_mut().enumerate() {
+                // Each speaks twice a second, and not all at once.
+                if !laptop.up || time < laptop.from || (tick + number) % 5 != 0 {
+                    continue;
+                }
+                let places = |test: &dyn Fn(usize) -> bool| (0..sizes.len()).filter(|place| test(*place)).collect();
+                let have: Vec<usize> = places(&|place| laptop.have[place]);
+                let want: Vec<usize> = places(&|place| !laptop.have[place] && !laptop.comes.contains_key(&place));
+                let now = began + Duration::from_secs_f64(time);
+                let answer = spread.hello(now, address(number), &hello(&have, &want, Vec::new())).unwrap();
+                let leases: BTreeMap<usize, Option<SocketAddr>> = takes(&answer).into_iter().collect();
+                laptop.comes.retain(|place, (from, _)| leases.get(place).is_none_or(|leased| leased == from));
+                for (place, from) in leases {
+                    if !laptop.have[place] {
+                        laptop.comes.entry(place).or_insert((from, sizes[place] as f64));
+                    }
+                }
+            }
+            // Whose source was closed has noticed.
+            let closed: BTreeSet<SocketAddr> =
+                room.iter().enumerate().filter(|(_, laptop)| !laptop.up).map(|(number, _)| address(number)).collect();
+            for laptop in &mut room {
+                laptop.comes.retain(|_, (from, _)| from.is_none_or(|from| !closed.contains(&from)));
+            }
+            let mut gives: BTreeMap<Option<SocketAddr>, f64> = BTreeMap::new();
+            for (from, _) in room.iter().filter(|laptop| laptop.up).flat_map(|laptop| laptop.comes.values()) {
+                *gives.entry(*from).or_default() += 1.0;
+            }
+            for laptop in room.iter_mut().filter(|laptop| laptop.up) {
+                let takes = laptop.comes.len() as f64;
+                for (place, (from, left)) in &mut laptop.comes {
+                    let line = if from.is_none() { server } else { link };
+                    let bytes = (line / gives[from]).min(link / takes) * step;
+                    from_server += if from.is_none() { bytes.min(*left) } else { 0.0 };
+                    *left -= bytes;
+                    if *left <= 0.0 {
+                        laptop.have[*place] = true;
+                    }
+                }
+                laptop.comes.retain(|_, (_, left)| *left > 0.0);
+                if laptop.done.is_none() && laptop.have.iter().all(|has| *has) {
+                    laptop.done = Some(time);
+                }
+            }
+            if room.iter().all(|laptop| !laptop.up || laptop.done.is_some()) {
+                return (from_server / sizes.iter().sum::<u64>() as f64, time);
+            }
+        }
+        panic!("somebody waits for ever");
+    }
+
+    /// As the real lab: one of 450 MB, some large, many small.
+    fn lab() -> Vec<u64> {
+        let mut sizes = vec![450 * MEGABYTE];
+        sizes.extend([100, 90, 80, 70, 60, 50].map(|size| size * MEGABYTE));
+        sizes.extend((0..40).map(|number| (number + 1) * MEGABYTE / 2));
+        sizes.extend([4_000; 80]);
+        sizes
+    }
+
+    #[test]
+    fn thirty_laptops_at_once_take_few_labs_from_the_server_and_less_time() {
+        let (server, link) = (25.0e6, 12.5e6);
+        let (labs, took) = simulate(&lab(), &[0.0; 30], server, link, |_, _| {});
+        let alone = 30.0 * lab().iter().sum::<u64>() as f64 / server;
+        assert!(labs <= 4.0, "{labs} labs");
+        assert!(took < alone / 3.0, "{took} s; without sharing {alone} s");
+    }
+
+    #[test]
+    fn laptops_that_come_one_after_the_other_take_from_each_other() {
+        let begins: Vec<f64> = (0..30).map(|number| f64::from(number) * 20.0).collect();
+        let (labs, _) = simulate(&lab(), &begins, 25.0e6, 12.5e6, |_, _| {});
+        assert!(labs <= 4.0, "{labs} labs");
+    }
+
+    #[test]
+    fn laptops_that_are_closed_are_done_without() {
+        let close = |time: f64, room: &mut Vec<Laptop>| {
+            if time > 10.0 {
+                room.iter_mut().take(8).for_each(|laptop| laptop.up = false);
+            }
+        };
+        let (labs, _) = simulate(&lab(), &[0.0; 30], 25.0e6, 12.5e6, close);
+        assert!(labs <= 6.0, "{labs} labs");
+    }
+
+    #[test]
+    fn a_blob_leaves_the_server_once_and_then_goes_from_laptop_to_laptop() {
+        let mut spread = Spread::new(vec![MEGABYTE]);
+        let now = Instant::now();
+        let first = spread.hello(now, address(1), &hello(&[], &[0], Vec::new())).unwrap();
+        assert_eq!((takes(&first), first.lacking), (vec![(0, None)], 0));
+        let second = spread.hello(now, address(2), &hello(&[], &[0], Vec::new())).unwrap();
+        assert_eq!((takes(&second), second.lacking), (vec![], 1));
+        let later = now + Duration::from_secs(1);
+        assert!(takes(&spread.hello(later, address(1), &hello(&[0], &[], Vec::new())).unwrap()).is_empty());
+        let second = spread.hello(later, address(2), &hello(&[], &[0], Vec::new())).unwrap();
+        assert_eq!((takes(&second), second.lacking), (vec![(0, Some(address(1)))], 0));
+    }
+
+    #[test]
+    fn who_does_not_get_it_from_a_laptop_gets_it_from_another_and_then_from_the_server() {
+        let mut spread = Spread::new(vec![MEGABYTE]);
+        let now = Instant::now();
+        for number in [1, 2] {
+            spread.hello(now, address(number), &hello(&[0], &[], Vec::new())).unwrap();
+        }
+        let mut failed = Vec::new();
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let answer = spread.hello(now, address(3), &hello(&[], &[0], failed.clone())).unwrap();
+            let (_, from) = takes(&answer)[0];
+            asked.push(from);
+            let mut blobs = BlobSet::default();
+            blobs.insert(0);
+            failed = vec![Part { from, blobs }];
+        }
+        assert_eq!(asked[2], None);
+        let peers: BTreeSet<_> = asked[..2].iter().flatten().copied().collect();
+        assert_eq!(peers, BTreeSet::from([address(1), address(2)]));
+        // Another one that reaches them still does.
+        let other = spread.hello(now, address(4), &hello(&[], &[0], Vec::new())).unwrap();
+        assert!(takes(&other)[0].1.is_some());
+    }
+
+    #[test]
+    fn who_takes_a_blob_and_never_ends_is_not_waited_for() {
+        let mut spread = Spread::new(vec![MEGABYTE]);
+        let now = Instant::now();
+        assert_eq!(takes(&spread.hello(now, address(1), &hello(&[], &[0], Vec::new())).unwrap()), [(0, None)]);
+        let mut waited = 0;
+        loop {
+            let moment = now + Duration::from_secs(waited);
+            // It is there, and takes the blob for ever.
+            spread.hello(moment, address(1), &hello(&[], &[], Vec::new())).unwrap();
+            if !takes(&spread.hello(moment, address(2), &hello(&[], &[0], Vec::new())).unwrap()).is_empty() {
+                break;
+            }
+            waited += 1;
+        }
+        assert!((8..=20).contains(&waited), "{waited} s");
+    }
+
+    #[test]
+    fn who_says_nothing_any_more_is_forgotten_and_the_list_is_bounded() {
+        let mut spread = Spread::new(vec![MEGABYTE]);
+        let now = Instant::now();
+        spread.hello(now, address(1), &hello(&[0], &[], Vec::new())).unwrap();
+        let later = now + SILENT;
+        let answer = spread.hello(later, address(2), &hello(&[], &[0], Vec::new())).unwrap();
+        assert_eq!((takes(&answer), spread.addresses(later)), (vec![(0, None)], vec![address(2)]));
+        let port = |port: u16| SocketAddr::new(address(9).ip(), port);
+        for number in 0..MOST_OF_ONE_ADDRESS {
+            spread.hello(later, port(number as u16 + 1), &hello(&[], &[], Vec::new())).unwrap();
+        }
+        assert_eq!(spread.hello(later, port(999), &hello(&[], &[], Vec::new())), Err(Full));
+        assert!(spread.hello(later, port(1), &hello(&[], &[], Vec::new())).is_ok(), "who is known stays");
+        for number in 0..400_u16 {
+            let who = SocketAddr::from(([10, 1, (number / 200) as u8, (number % 200) as u8], 1));
+            let _ = spread.hello(later, who, &hello(&[], &[], Vec::new()));
+        }
+        assert_eq!(spread.addresses(later).len(), MOST_SHARERS);
+    }
+
+    #[test]
+    fn small_blobs_come_at_once_and_numbers_that_no_blob_has_are_nothing() {
+        let mut spread = Spread::new(vec![10, MEGABYTE, 20]);
+        let answer = spread.hello(Instant::now(), address(1), &hello(&[77], &[0, 1, 2, 3, 900], Vec::new())).unwrap();
+        assert_eq!(takes(&answer), [(0, None), (1, None), (2, None)]);
+    }
+}
