@@ -14,17 +14,23 @@ use serde_json::{Map, Value};
 
 use super::FIELD_MANAGER;
 
-/// Groups of kinds that say who may talk to whom, and as whom.
-const GROUPS: [&str; 3] = ["security.istio.io", "projectcalico.org", "crd.projectcalico.org"];
-/// Labels and annotations below these names change what a policy does: `istio.io/dry-run` makes an AuthorizationPolicy
+/// Kinds that say who may talk to whom, and as whom, by their group. Not all of a group: Calico's own programs write
+/// into its settings (`FelixConfiguration`), and may.
+const POLICIES: [(&str, &[&str]); 4] = [
+    ("networking.k8s.io", &["NetworkPolicy"]),
+    ("security.istio.io", &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"]),
+    ("projectcalico.org", &["NetworkPolicy", "GlobalNetworkPolicy"]),
+    ("crd.projectcalico.org", &["NetworkPolicy", "GlobalNetworkPolicy"]),
+];
+/// Labels and annotations below this name change what a policy does: `istio.io/dry-run` makes an AuthorizationPolicy
 /// one that only writes lines, `istio.io/rev` one that another control plane reads.
-const STEERING: [&str; 2] = ["istio.io", "projectcalico.org"];
+const STEERING: &str = "istio.io";
 
 /// Whether an object of the manifest is to be in the cluster exactly so.
 pub(super) fn is_meant_exactly(object: &DynamicObject) -> bool {
     let Some(types) = &object.types else { return false };
     let group = types.api_version.split_once('/').map_or("", |(group, _)| group);
-    GROUPS.contains(&group) || (group == "networking.k8s.io" && types.kind == "NetworkPolicy")
+    POLICIES.iter().any(|(of, kinds)| *of == group && kinds.contains(&types.kind.as_str()))
 }
 
 /// A copy that the server would give a name of its own: it can be made beside the one that is there, in a dry run.
@@ -67,7 +73,7 @@ fn content(object: &DynamicObject) -> Map<String, Value> {
     let steering = |names: Option<&BTreeMap<String, String>>| -> Map<String, Value> {
         let steers = |name: &str| {
             let domain = name.split_once('/').map_or("", |(domain, _)| domain);
-            STEERING.iter().any(|of| domain == *of || domain.ends_with(&format!(".{of}")))
+            domain.strip_suffix(STEERING).is_some_and(|before| before.is_empty() || before.ends_with('.'))
         };
         names
             .into_iter()
@@ -210,6 +216,7 @@ mod tests {
         assert!(is_meant_exactly(&of("networking.k8s.io/v1", "NetworkPolicy")));
         assert!(is_meant_exactly(&of("projectcalico.org/v3", "GlobalNetworkPolicy")));
         assert!(!is_meant_exactly(&of("networking.k8s.io/v1", "Ingress")));
+        assert!(!is_meant_exactly(&of("crd.projectcalico.org/v1", "FelixConfiguration")));
         assert!(!is_meant_exactly(&of("v1", "Namespace")));
     }
 }
