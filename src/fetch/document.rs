@@ -1,5 +1,6 @@
 //! Small answers: a document that is read whole, and headers alone.
 
+use futures::{FutureExt as _, future::BoxFuture};
 use reqwest::{Method, header::HeaderMap};
 
 use super::{Client, FetchError, RetryPolicy, client::content_type, retry::Backoff, source::Location};
@@ -22,12 +23,24 @@ impl Client {
     /// # Errors
     /// The last place's failure, after retries.
     pub async fn document(&self, locations: &[Location]) -> Result<Document, FetchError> {
+        self.first_of(locations, |location| self.one_document(location).boxed()).await
+    }
+
+    /// What the first of these places answers; each is asked again as the policy for retries says.
+    ///
+    /// # Errors
+    /// The last place's failure.
+    pub(super) async fn first_of<'a, T>(
+        &'a self,
+        locations: &'a [Location],
+        ask: impl Fn(&'a Location) -> BoxFuture<'a, Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
         let mut last = None;
         for location in locations {
             let mut backoff = Backoff::new(&self.network().retry);
             loop {
-                match self.one_document(location).await {
-                    Ok(document) => return Ok(document),
+                match ask(location).await {
+                    Ok(answer) => return Ok(answer),
                     Err(error) => match backoff.next(&error, 0) {
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => {
