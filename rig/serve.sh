@@ -15,4 +15,4 @@ eval "$("$RIG/docker/up.sh" --registry-mirror "http://127.0.0.1:$HARNESS_SERVE_P
 trap '"$RIG/docker/down.sh" --wipe' EXIT
 export PATH=$path:$PATH
 # Named so that the harness does not look for the rig's cluster: none is needed.
-HARNESS_TARGET='--profile none' RIG_REGISTRY=$RIG_REGISTRY RIG_FILES=$RIG_FILES python3 "$RIG/harness/run.py" serve
+HARNESS_TARGET='--cluster none' RIG_REGISTRY=$RIG_REGISTRY RIG_FILES=$RIG_FILES python3 "$RIG/harness/run.py" serve

@@ -5,12 +5,14 @@
 //! words. Any subset of the tables is a valid lab. Pure: text in, value out.
 
 pub mod compatibility;
+pub mod profile;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use miette::{NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
+pub use self::profile::ProfileRequest;
 use crate::base::{Place, Platform, conflict_marker};
 
 /// The schema that this version of ztlab reads and writes.
@@ -51,6 +53,9 @@ pub struct Intent {
     /// Images that ztlab builds itself.
     #[serde(default)]
     pub app: BTreeMap<String, AppRequest>,
+    /// The lab with less.
+    #[serde(default)]
+    pub profile: BTreeMap<String, ProfileRequest>,
 }
 
 /// Which of the two machines a program runs on.
@@ -309,7 +314,8 @@ impl Intent {
             }
         }
         self.check_members()?;
-        self.check_apps()
+        self.check_apps()?;
+        self.check_profiles()
     }
 
     fn check_members(&self) -> Result<(), IntentError> {

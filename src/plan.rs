@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Descriptor, Digest, Reporter, human_bytes},
-    lockfile::{Artifact, CheckedLock, Lock, Origin},
+    lockfile::{Artifact, CheckedLock, Incomplete, Lock, Origin, Profile},
     store::{Damage, DamagedBlob, Store, StoreError, StoredBlob},
 };
 
@@ -77,10 +77,13 @@ pub fn is_selected(artifact: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|name| name == artifact || name == short)
 }
 
-/// A lock whose every blob is in the store.
+/// A lock whose every blob is in the store; of a lab with less, every blob of that.
 #[derive(Debug, Clone)]
 pub struct Complete {
     lock: CheckedLock,
+    whole: Lock,
+    lab_id: Digest,
+    profile: Profile,
     store: Store,
     blobs: BTreeMap<Digest, Descriptor>,
 }
@@ -93,12 +96,15 @@ pub enum PlanError {
     #[diagnostic(
         code(fetch::incomplete),
         help(
-            "with a network, `ztlab fetch` brings them; without one, take them from another machine: `ztlab fetch --from DIR`"
+            "with a network, `ztlab fetch{0}` brings them; without one, take them from another machine: `ztlab fetch{0} --from DIR`",
+            argument(.profile)
         )
     )]
     Missing {
         /// Which.
         missing: Vec<PlannedBlob>,
+        /// The profile that needs them.
+        profile: Profile,
     },
     /// Blobs are there with other bytes: a failing disk, or somebody's hand. Not the same as never fetched.
     #[error("the store holds {} of this lab with other bytes than the lock says\n{}", counted(.damaged), listed(.damaged))]
@@ -129,8 +135,26 @@ pub enum PlanError {
     Store(#[from] StoreError),
 }
 
+/// How a person asks for a profile; `full` is what one gets without asking.
+fn argument(profile: &Profile) -> String {
+    if profile.is_full() { String::new() } else { format!(" --profile {}", profile.name) }
+}
+
 fn counted(missing: &[PlannedBlob]) -> String {
     if missing.len() == 1 { "1 blob".to_owned() } else { format!("{} blobs", missing.len()) }
+}
+
+/// Why a profile of a lab cannot be opened.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum OpenError {
+    /// The lock has gaps.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Incomplete(#[from] Incomplete),
+    /// The store has.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Plan(#[from] PlanError),
 }
 
 /// One line per artifact, not per blob: people fetch artifacts.
@@ -169,6 +193,20 @@ impl Complete {
     /// # Errors
     /// [`PlanError::Damaged`] or [`PlanError::Missing`], naming the artifacts.
     pub fn open(lock: CheckedLock, store: Store) -> Result<Self, PlanError> {
+        let whole = lock.lock().clone();
+        Self::of(lock, whole, Profile::default(), store)
+    }
+
+    /// Opens a lab as one of its profiles has it: what the profile leaves out need neither be pinned nor be there.
+    ///
+    /// # Errors
+    /// As [`Complete::open`]; and when an entry that the profile needs has no pins yet.
+    pub fn open_as(lock: &Lock, profile: Profile, store: Store) -> Result<Self, OpenError> {
+        let narrowed = CheckedLock::new(lock.narrowed(&profile))?;
+        Ok(Self::of(narrowed, lock.clone(), profile, store)?)
+    }
+
+    fn of(lock: CheckedLock, whole: Lock, profile: Profile, store: Store) -> Result<Self, PlanError> {
         let plan = Plan::new(&lock, &store.present()?, &[]);
         let there = |blob: &&PlannedBlob| store.path_of(&blob.descriptor.digest).exists();
         let damaged: Vec<PlannedBlob> = plan.missing.iter().filter(there).cloned().collect();
@@ -176,15 +214,30 @@ impl Complete {
             return Err(PlanError::Damaged { damaged });
         }
         if !plan.missing.is_empty() {
-            return Err(PlanError::Missing { missing: plan.missing });
+            return Err(PlanError::Missing { missing: plan.missing, profile });
         }
         let blobs = plan.present.into_iter().map(|blob| (blob.descriptor.digest, blob.descriptor)).collect();
-        Ok(Self { lock, store, blobs })
+        Ok(Self { lab_id: whole.lab_id(), lock, whole, profile, store, blobs })
     }
 
-    /// The lock.
+    /// The lock, without what the profile leaves out.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// The lock as it is in its file, whatever the profile.
+    pub fn whole_lock(&self) -> &Lock {
+        &self.whole
+    }
+
+    /// The lab's identity: that of the whole lock.
+    pub fn lab_id(&self) -> Digest {
+        self.lab_id
+    }
+
+    /// How much of the lab this is.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// The store.

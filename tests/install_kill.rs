@@ -21,7 +21,7 @@ use ztlab::{
 };
 
 const LAB: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-const TARGET: &str = "--profile ztlab";
+const TARGET: &str = "--cluster ztlab";
 /// What a killed child is told: the folder, what it does, where it dies.
 const VARIABLES: [&str; 3] = ["ZTLAB_KILL_WORLD", "ZTLAB_KILL_VERB", "ZTLAB_KILL_AT"];
 
@@ -130,7 +130,7 @@ fn run(world: &Folder, verb: &str, reporter: &dyn Reporter) {
 }
 
 fn down() -> Vec<Step> {
-    Step::down_to(&Target::Minikube { profile: "ztlab".to_owned(), memory: 1, cpus: 1 }, Step::Cluster)
+    Step::down_to(&Target::Minikube { cluster: "ztlab".to_owned(), memory: None, cpus: None }, Step::Cluster)
 }
 
 /// The process that dies. It is a test so that it can be called as one.

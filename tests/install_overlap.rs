@@ -57,7 +57,7 @@ const LATE: f64 = 0.08;
 #[test]
 fn a_slow_start_of_minikube_is_used_and_nothing_waits_for_what_it_does_not_need() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path(), "--profile slow", "sha256:00").unwrap();
+    let journal = Journal::open(folder.path(), "--cluster slow", "sha256:00").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let reports = runtime.block_on(engine::install(&Slow, &Step::ALL, &journal, &Silent)).unwrap();
     let of: BTreeMap<Step, &StepReport> = reports.iter().map(|one| (one.step.parse().unwrap(), one)).collect();

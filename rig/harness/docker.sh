@@ -10,7 +10,7 @@ eval "$("$RIG/rig" docker up)"
 PATH=$("$RIG/build/build.sh" crane):$PATH
 export PATH RIG_REGISTRY
 # Named so that the harness does not look for the rig's cluster: this part has a node of its own.
-export HARNESS_TARGET='--profile ztlab-docker'
+export HARNESS_TARGET='--cluster ztlab-docker'
 status=0
 python3 "$here/run.py" "${@:-docker}" || status=$?
 "$RIG/rig" docker down --wipe

@@ -14,7 +14,7 @@ from product import Lab, say
 from settings import REPOSITORY, Settings
 
 PROFILE = "ztlab-docker"
-TARGET = ("--profile", PROFILE)
+TARGET = ("--cluster", PROFILE)
 SIZE = ("--memory", "2048", "--cpus", "2")
 OURS = ("cache", "base-image", "cluster", "preload", "images")
 

@@ -20,7 +20,7 @@ def try_mutations(case, settings, lab):
     command = [str(program), "--lab", str(lab.folder)]
     words = iter(settings.target)
     for word in words:
-        if word in ("--context", "--profile"):
+        if word in ("--context", "--cluster"):
             command += ["--context", next(words)]
     if os.environ.get("HARNESS_MUTATIONS") == "all":
         command += ["--table", str(REPOSITORY / "docs/mutations.md")]

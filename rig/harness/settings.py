@@ -6,7 +6,7 @@ Environment (everything has the rig's value as default):
     HARNESS_LAB        folder with app/, manifests/, istio/ of the lab         [the repository]
     HARNESS_INTENT     its intent                                              [rig/lab/ztlab.toml]
     HARNESS_MIRRORS    FROM=TO, separated by blanks; empty means the real upstream
-    HARNESS_TARGET     arguments that name the cluster, as `--profile ztlab` or `--context C --node docker:C`
+    HARNESS_TARGET     arguments that name the cluster, as `--cluster ztlab` or `--context C --node docker:C`
     HARNESS_INSTALL    more arguments for `install`, as `--memory 4096 --cpus 2`
     HARNESS_WRAP       command before every offline run; the rig's enters a network namespace without a way out
     HARNESS_REBOOT     stops the node, as `minikube stop -p ztlab`; `ztlab start` brings it back. The rig starts its own again

@@ -245,6 +245,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     explain("intent::schema", 2, "lock/ztlab.toml was written for another version of ztlab."),
     explain("intent::syntax", 2, "lock/ztlab.toml is not TOML, or has a key that ztlab does not know."),
     explain("intent::unreadable", 2, "lock/ztlab.toml cannot be read."),
+    explain(
+        "lab::profile",
+        2,
+        "A profile leaves out a Deployment that no file of manifests/ has: it was renamed there, or its name in lock/ztlab.toml is wrong.",
+    ),
     explain("lab::read", 2, "A file of the lab cannot be read."),
     explain("lab::text", 2, "A locked manifest is not text."),
     explain("lock::absent", 10, "There is no lock yet: `ztlab lock` makes it."),
@@ -327,6 +332,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "node::unpack",
         32,
         "The node's Docker took the images, said that it could not unpack one, and ended as if all were well. Most often its disk is full.",
+    ),
+    explain(
+        "open::left_out",
+        2,
+        "The lab was installed in a profile that leaves this dashboard out. Another profile adds it: `ztlab install --profile full`.",
     ),
     explain("plan::foreign", 70, "Something asked for a blob that the lock does not name."),
     explain("policy::absent", 2, "The lab has no lock/policy.toml to hold its lock against."),
@@ -493,6 +503,11 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     ),
     explain("usage::name", 2, "The lab has no artifact of this name."),
     explain("usage::nested", 2, "A lab's shell was asked for in a lab's shell."),
+    explain(
+        "usage::profile",
+        2,
+        "The lab has no profile of this name: a profile says how much of the lab is installed, and lock/ztlab.toml names those that there are. The name of Minikube's cluster is --cluster.",
+    ),
     explain(
         "usage::proxy",
         2,

@@ -26,6 +26,7 @@ pub(super) async fn dispatch(context: &Context, arguments: FetchArguments, json:
             from: sources::of(context, &arguments.from, &home).await?,
             max_rate: arguments.max_rate,
             only: arguments.only,
+            profile: arguments.profile,
             jobs: Some(arguments.jobs),
             per_host: Some(arguments.per_host),
             share,

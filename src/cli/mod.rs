@@ -206,29 +206,31 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Push(arguments) => registry::push(context, arguments, json).await?,
         Verb::Pull(arguments) => registry::pull(context, arguments, json).await?,
         Verb::Plan(target) => {
-            let planned = verb::plan::run(context, choose(&target, None)?, options(context, None)?)?;
+            let planned = verb::plan::run(context, choose(&target, None)?, options(context, &target, None)?).await?;
             render::outcome("plan", &planned, json);
         }
         Verb::Preload(arguments) => {
             let request = verb::preload::Request {
                 node: match &arguments.node {
                     Some(node) => node.parse()?,
-                    None => NodeAddress::Docker { container: arguments.profile },
+                    None => NodeAddress::Docker { container: arguments.cluster.clone() },
                 },
                 bootstrap: arguments.node.is_none(),
+                profile: arguments.profile,
+                cluster: arguments.node.is_none().then_some(arguments.cluster),
                 only: arguments.only,
             };
             render::outcome("preload", &verb::preload::run(context, &request).await?, json);
         }
-        Verb::Doctor(args::DoctorArguments { profile, memory, cpus }) => {
-            let request = verb::doctor::Request { profile, memory, cpus };
+        Verb::Doctor(args::DoctorArguments { profile, cluster, memory, cpus }) => {
+            let request = verb::doctor::Request { cluster, profile, memory, cpus };
             let diagnosis = verb::doctor::run(context, &request).await?;
             render::outcome("doctor", &diagnosis, json);
             diagnosis.verdict()?;
         }
         Verb::Install(arguments) => {
             let target = choose(&arguments.target, Some(&arguments))?;
-            let options = options(context, Some(&arguments))?;
+            let options = options(context, &arguments.target, Some(&arguments))?;
             if arguments.dry_run {
                 let dry_run = verb::install::dry_run(context, target, options).await?;
                 render::outcome("install", &dry_run, json);
@@ -244,7 +246,8 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Reset(arguments) => {
             let target = choose(&arguments.target, None)?;
             let to = arguments.to.parse()?;
-            let removed = verb::install::reset(context, target, options(context, None)?, Some(to)).await?;
+            let removed =
+                verb::install::reset(context, target, options(context, &arguments.target, None)?, Some(to)).await?;
             render::outcome("reset", &removed, json);
         }
         Verb::Verify(arguments) => {
@@ -252,7 +255,8 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
             let report = arguments.report.as_deref();
             // A name that cannot be meant is told now, not after the minute that the probes take.
             let form = report.map(outcome::report::Form::of).transpose()?;
-            let run = verb::verify::run(context, target, options(context, None)?, &arguments.probe);
+            let options = options(context, &arguments.target, None)?;
+            let run = verb::verify::run(context, target, options, &arguments.probe);
             let did = |proof: &verb::verify::Proof| arguments.probe.is_empty().then(|| verb::seat::verified(proof));
             let proof = seat::telling(context, &arguments.seat, run, did).await?;
             if let (Some(path), Some(form)) = (report, form) {
@@ -281,12 +285,13 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
         Verb::Dev(arguments) => {
             let target = choose(&arguments.target, None)?;
             let request = verb::dev::Request { apps: arguments.apps, once: arguments.once };
-            let shown = verb::dev::run(context, target, options(context, None)?, &request).await?;
+            let options = options(context, &arguments.target, None)?;
+            let shown = verb::dev::run(context, target, options, &request).await?;
             render::outcome("dev", &shown, json);
         }
-        Verb::Uninstall(target) => {
-            let target = choose(&target, None)?;
-            let removed = verb::install::reset(context, target, options(context, None)?, None).await?;
+        Verb::Uninstall(arguments) => {
+            let target = choose(&arguments, None)?;
+            let removed = verb::install::reset(context, target, options(context, &arguments, None)?, None).await?;
             render::outcome("uninstall", &removed, json);
         }
         Verb::Explain { .. } | Verb::Completions { .. } | Verb::Man | Verb::Version | Verb::Shell(_) | Verb::Run(_) => {
@@ -301,7 +306,8 @@ async fn start(context: &Context, arguments: &args::StartArguments, json: bool) 
     if let Target::Minikube { memory, cpus, .. } = &mut target {
         (*memory, *cpus) = (arguments.memory, arguments.cpus);
     }
-    let options = Options { timeout: Duration::from_secs(arguments.timeout), ..options(context, None)? };
+    let options =
+        Options { timeout: Duration::from_secs(arguments.timeout), ..options(context, &arguments.target, None)? };
     let report = verb::install::run(context, target.clone(), options.clone(), None).await?;
     render::outcome("start", &report, json);
     let proof = verb::verify::run(context, target, options, &[]).await?;
@@ -319,19 +325,20 @@ fn choose(target: &TargetArguments, install: Option<&InstallArguments>) -> miett
     Ok(match (&target.context, &target.node) {
         (Some(context), Some(node)) => Target::Existing { context: context.clone(), node: node.parse()? },
         _ => Target::Minikube {
-            profile: target.profile.clone(),
-            memory: install.map_or(args::DEFAULT_MEMORY, |arguments| arguments.memory),
-            cpus: install.map_or(args::DEFAULT_CPUS, |arguments| arguments.cpus),
+            cluster: target.cluster.clone(),
+            memory: install.and_then(|arguments| arguments.memory),
+            cpus: install.and_then(|arguments| arguments.cpus),
         },
     })
 }
 
-fn options(context: &Context, install: Option<&InstallArguments>) -> miette::Result<Options> {
+fn options(context: &Context, target: &TargetArguments, install: Option<&InstallArguments>) -> miette::Result<Options> {
     let step = |name: Option<&String>| name.map(|name| name.parse()).transpose();
     Ok(Options {
         timeout: Duration::from_secs(install.map_or(args::DEFAULT_TIMEOUT, |arguments| arguments.timeout)),
         force_conflicts: install.is_some_and(|arguments| arguments.force_conflicts),
         offline: context.offline,
+        profile: target.profile.clone(),
         from: step(install.and_then(|arguments| arguments.from.as_ref()))?,
         until: step(install.and_then(|arguments| arguments.until.as_ref()))?,
     })

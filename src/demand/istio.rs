@@ -17,6 +17,8 @@ pub const HUB: &str = "docker.io/istio";
 /// version as tag.
 const VERSIONS: [&str; 9] = ["1.20.0", "1.20.1", "1.20.2", "1.20.3", "1.20.4", "1.20.5", "1.20.6", "1.20.7", "1.20.8"];
 
+const EGRESS: &str = "Deployment istio-system/istio-egressgateway, container istio-proxy";
+
 /// What the profile `demo` starts: object and container, image, the line of istio/istio 1.20.0.
 const CONTROL_PLANE: [(&str, &str, &str); 3] = [
     (
@@ -29,11 +31,7 @@ const CONTROL_PLANE: [(&str, &str, &str); 3] = [
         "proxyv2",
         "manifests/charts/gateways/istio-ingress/templates/deployment.yaml:92",
     ),
-    (
-        "Deployment istio-system/istio-egressgateway, container istio-proxy",
-        "proxyv2",
-        "manifests/charts/gateways/istio-egress/templates/deployment.yaml:92",
-    ),
+    (EGRESS, "proxyv2", "manifests/charts/gateways/istio-egress/templates/deployment.yaml:92"),
 ];
 
 /// What the injection adds: container, annotation that replaces its image, the line of istio/istio 1.20.0.
@@ -46,13 +44,14 @@ const INJECT: &str = "sidecar.istio.io/inject";
 ///
 /// # Errors
 /// When nobody has read what this version asks for.
-pub fn asks(version: &str, sources: &[Source<'_>]) -> Result<Vec<Ask>, Unknown> {
+pub fn asks(version: &str, sources: &[Source<'_>], no_egress_gateway: bool) -> Result<Vec<Ask>, Unknown> {
     if !VERSIONS.contains(&version) {
         return Err(Unknown { who: format!("Istio {version}"), known: VERSIONS.join(", ") });
     }
     let reference = |image: &str| Wanted::Image(format!("{HUB}/{image}:{version}"));
     let mut asks: Vec<Ask> = CONTROL_PLANE
         .iter()
+        .filter(|(place, ..)| !(no_egress_gateway && *place == EGRESS))
         .map(|(place, image, line)| Ask {
             wanted: reference(image),
             who: format!("Istio {version}'s charts"),
@@ -139,7 +138,7 @@ mod tests {
             "{NAMESPACES}apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a, namespace: {namespace}}}\nspec: {{template: {{metadata: {{{metadata}}}, spec: {{containers: [{{name: c, image: 'a:1'}}]{spec}}}}}}}\n"
         );
         let objects = manifest::parse("x.yaml", &yaml).unwrap();
-        let asks = asks("1.20.0", &[Source { name: "x.yaml", step: "app", objects: &objects }]).unwrap();
+        let asks = asks("1.20.0", &[Source { name: "x.yaml", step: "app", objects: &objects }], false).unwrap();
         let injected = asks.into_iter().filter(|ask| ask.who.ends_with("injection"));
         injected
             .map(|ask| match ask.wanted {
@@ -151,11 +150,13 @@ mod tests {
 
     #[test]
     fn the_charts_are_istiod_and_two_gateways() {
-        let places: Vec<_> = asks("1.20.0", &[]).unwrap().into_iter().map(|ask| (ask.wanted, ask.place)).collect();
+        let places: Vec<_> =
+            asks("1.20.0", &[], false).unwrap().into_iter().map(|ask| (ask.wanted, ask.place)).collect();
         assert_eq!(places.len(), 3);
         assert_eq!(places[0].0, Wanted::Image("docker.io/istio/pilot:1.20.0".to_owned()));
         assert_eq!(places[1].0, Wanted::Image("docker.io/istio/proxyv2:1.20.0".to_owned()));
-        assert_eq!(asks("1.99.0", &[]).unwrap_err().who, "Istio 1.99.0");
+        assert_eq!(asks("1.20.0", &[], true).unwrap().len(), 2, "the egress gateway can be left out");
+        assert_eq!(asks("1.99.0", &[], false).unwrap_err().who, "Istio 1.99.0");
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Lab<'lab> {
     pub minikube: bool,
     /// Whether the lab installs Istio: it has an `istioctl`.
     pub istio: bool,
+    /// Whether Istio is installed without its egress gateway.
+    pub no_egress_gateway: bool,
     /// Every YAML that was read.
     pub sources: &'lab [Source<'lab>],
     /// Locked YAML that was not read, with its digest where that is known.
@@ -152,7 +154,7 @@ impl Demand {
         }
         if lab.istio {
             let version = lab.version.get("istio").map_or("without a version", String::as_str);
-            demand.take(istio::asks(version, lab.sources));
+            demand.take(istio::asks(version, lab.sources, lab.no_egress_gateway));
         }
         demand.asks.sort();
         demand.asks.dedup();

@@ -24,6 +24,9 @@ pub struct Record {
     pub lab: String,
     /// The lab's identity.
     pub lab_id: String,
+    /// How much of the lab was installed; records from before there were profiles are of `full`.
+    #[serde(default = "full")]
+    pub profile: String,
     /// Whether ztlab made the cluster: then everything in it is the lab's.
     pub own_cluster: bool,
     /// Every container, sorted, each once.
@@ -47,6 +50,11 @@ pub struct RecordedContainer {
     /// What the runtime says it started; absent for a container that was not started.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub image_id: Option<String>,
+}
+
+/// The profile of every lab, by the word that the intent has for it.
+fn full() -> String {
+    "full".to_owned()
 }
 
 /// The containers of these pods.
@@ -203,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_table_of_istio_is_what_a_real_istioctl_started() {
-        let charts = told(crate::demand::istio::asks("1.20.0", &[]).unwrap());
+        let charts = told(crate::demand::istio::asks("1.20.0", &[], false).unwrap());
         let mut found = in_namespace(&recorded(), "istio-system");
         found.retain(|(place, _)| !place.contains("/prometheus,"));
         assert_eq!(charts, found);

@@ -94,7 +94,8 @@ fn compare(locked: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>)
     gone.chain(asked).collect()
 }
 
-/// Every request of a lock as one text, by the entry's name and, for versions, `version.NAME`: what is equal here
+/// Every request of a lock as one text, by the entry's name and, for versions and profiles, `version.NAME` and
+/// `profile.NAME`: what is equal here
 /// needs no new resolution.
 pub fn wants(lock: &Lock) -> BTreeMap<String, String> {
     let mut wants = BTreeMap::new();
@@ -126,6 +127,9 @@ pub fn wants(lock: &Lock) -> BTreeMap<String, String> {
     for (name, entry) in &lock.app {
         wants.insert(format!("app.{name}"), app_want(&entry.request));
     }
+    for (name, request) in &lock.profile {
+        wants.insert(format!("profile.{name}"), profile_want(request));
+    }
     wants
 }
 
@@ -135,6 +139,14 @@ fn told_checksum(checksum: Option<&String>) -> String {
 
 fn app_want(request: &crate::intent::AppRequest) -> String {
     serde_json::to_string(request).unwrap_or_else(|_| format!("{request:?}"))
+}
+
+fn profile_want(request: &crate::intent::ProfileRequest) -> String {
+    let memory = request.memory.map(|memory| format!("{memory} MiB"));
+    let cpus = request.cpus.map(|cpus| format!("{cpus} CPUs"));
+    let without = (!request.without.is_empty()).then(|| format!("without {}", request.without.join(" ")));
+    let parts: Vec<String> = [memory, cpus, without].into_iter().flatten().collect();
+    if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
 }
 
 fn words(platforms: &[crate::base::Platform]) -> String {

@@ -34,6 +34,10 @@
 //! want = "docker.io/calico/node:v3.27.0"
 //! index = { digest = "sha256:…", size = 123 }
 //! linux-arm64 = { manifest = {…}, config = {…}, layers = [{…}, {…}] }
+//!
+//! [profile.small]
+//! memory = 3072
+//! without = ["file.istio.kiali", "image.kiali"]
 //! ```
 //!
 //! | file | what is in it |
@@ -44,6 +48,7 @@
 //! | `request` | the lock that an intent asks for, still without digests |
 //! | `pending` | what an entry still lacks |
 //! | `check` | intent against lock; [`CheckedLock`] |
+//! | `profile` | the lock of a lab with less |
 //! | `artifact` | entries as lists of blobs with the place each comes from |
 //!
 //! Everything here is pure, except [`read`] and [`save`].
@@ -53,6 +58,7 @@ mod check;
 mod model;
 mod parse;
 mod pending;
+mod profile;
 mod request;
 mod spoilt;
 mod wire;
@@ -72,6 +78,7 @@ pub use model::{
     WheelEntry, WheelRequestText,
 };
 pub use parse::parse;
+pub use profile::{Profile, UnknownProfile};
 pub use request::{carry_over, carry_over_apps, request};
 pub use spoilt::LockError;
 pub use write::write;

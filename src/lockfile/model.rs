@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{Descriptor, Digest, Expected, Platform},
-    intent::{AppRequest, Side},
+    intent::{AppRequest, ProfileRequest, Side},
 };
 
 /// Everything that `lock/ztlab.lock` says. Entries may be incomplete: see [`Lock::pending`].
@@ -32,6 +32,8 @@ pub struct Lock {
     pub wheel: BTreeMap<String, WheelEntry>,
     /// Images that ztlab builds.
     pub app: BTreeMap<String, AppEntry>,
+    /// The lab with less; see [`Lock::profile`].
+    pub profile: BTreeMap<String, ProfileRequest>,
 }
 
 impl Lock {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     base::{Digest, Platform},
-    intent::{AppRequest, Intent, IntentError, for_platform, names_platform},
+    intent::{AppRequest, Intent, IntentError, ProfileRequest, for_platform, names_platform},
 };
 
 use super::{AppEntry, FileEntry, ImageEntry, Lock, ManifestEntry, MemberPin, ToolEntry, ToolPin, WheelEntry};
@@ -59,6 +59,11 @@ pub fn request(intent: &Intent) -> Result<Lock, IntentError> {
         let reference = full_reference(intent, &format!("app.{name}"), &app.reference)?;
         let request = AppRequest { reference, ..app.clone() };
         lock.app.insert(name.clone(), AppEntry { request, source: None, platforms: BTreeMap::new() });
+    }
+    for (name, profile) in &intent.profile {
+        let mut request: ProfileRequest = profile.clone();
+        request.without.sort();
+        lock.profile.insert(name.clone(), request);
     }
     Ok(lock)
 }

@@ -7,7 +7,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use super::*;
 use crate::{
     base::{Descriptor, Digest, Expected, Place, Platform},
-    intent::{AppRequest, Intent, Side},
+    intent::{AppRequest, Intent, ProfileRequest, Side},
 };
 
 fn digests() -> impl Strategy<Value = Digest> {
@@ -115,10 +115,12 @@ pub(crate) fn locks() -> impl Strategy<Value = Lock> {
             checked,
         },
     );
-    let head = (texts(), entries(texts()));
+    let profile = (option::of(1u32..), option::of(1u32..), collection::vec(texts(), 0..3))
+        .prop_map(|(memory, cpus, without)| ProfileRequest { memory, cpus, without });
+    let head = (texts(), entries(texts()), entries(profile));
     let body =
         (entries(tools()), entries(files()), entries(manifest), entries(images()), entries(wheels()), entries(apps()));
-    (head, body).prop_map(|((name, version), (tool, file, manifest, image, wheel, app))| Lock {
+    (head, body).prop_map(|((name, version, profile), (tool, file, manifest, image, wheel, app))| Lock {
         name,
         host: vec![Platform::DarwinArm64],
         node: vec![Platform::LinuxAmd64, Platform::LinuxArm64],
@@ -129,6 +131,7 @@ pub(crate) fn locks() -> impl Strategy<Value = Lock> {
         image,
         wheel,
         app,
+        profile,
     })
 }
 

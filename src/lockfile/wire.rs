@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     base::{Descriptor, Digest, Expected, Platform},
-    intent::{AppRequest, Side},
+    intent::{AppRequest, ProfileRequest, Side},
 };
 
 use super::{
@@ -37,6 +37,9 @@ pub(super) struct WireLock {
     wheel: BTreeMap<String, WireWheel>,
     #[serde(default)]
     app: BTreeMap<String, WireApp>,
+    /// Absent where there are none: locks from before there were profiles stay what they are.
+    #[serde(default)]
+    profile: BTreeMap<String, ProfileRequest>,
 }
 
 /// `pending` is read and dropped: the writer derives it, and the comparison with the canonical text verifies it.
@@ -176,6 +179,7 @@ impl From<WireLock> for Lock {
             image: each(wire.image),
             wheel: each(wire.wheel),
             app: each(wire.app),
+            profile: wire.profile,
         }
     }
 }

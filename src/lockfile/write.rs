@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     base::{Descriptor, Digest, Expected, Platform},
-    intent::{SCHEMA, Side},
+    intent::{ProfileRequest, SCHEMA, Side},
 };
 
 use super::{
@@ -47,6 +47,9 @@ pub fn write(lock: &Lock) -> String {
     }
     for (name, entry) in &lock.app {
         out.block("app", name, |out| app(out, entry), lock.app_pending(entry));
+    }
+    for (name, request) in &lock.profile {
+        out.block("profile", name, |out| profile(out, request), Vec::new());
     }
     out.0
 }
@@ -185,6 +188,16 @@ fn app(out: &mut Text, entry: &AppEntry) {
         out.pair("source", &digest(&source));
     }
     out.image_pins(&entry.platforms);
+}
+
+fn profile(out: &mut Text, request: &ProfileRequest) {
+    let numbers = [("memory", request.memory), ("cpus", request.cpus)];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            out.pair(name, &number.to_string());
+        }
+    }
+    out.pair("without", &list(request.without.iter().map(|left| quoted(left))));
 }
 
 fn descriptor(descriptor: &Descriptor) -> String {

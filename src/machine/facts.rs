@@ -23,7 +23,7 @@ pub struct Facts {
     pub store_free: Option<u64>,
     /// Minikube's folder.
     pub minikube: MinikubeHome,
-    /// The profile that is there under the wanted name.
+    /// Minikube's profile that is there under the wanted name.
     pub profile: Profile,
     /// The container of that name.
     pub container: Option<Container>,
@@ -68,6 +68,8 @@ pub enum Profile {
         kubernetes: String,
         /// As `docker`.
         runtime: String,
+        /// MiB of memory that its node was made with, where it says so.
+        memory: Option<u64>,
     },
 }
 

@@ -27,8 +27,8 @@ const STEERING: [&str; 3] = ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_DEFAULT_PL
 pub struct Places<'a> {
     /// What children see.
     pub environment: &'a Environment,
-    /// The profile, container and context.
-    pub profile: &'a str,
+    /// The name of Minikube's profile, of the node's container and of the context.
+    pub cluster: &'a str,
     /// Minikube's folder.
     pub minikube_home: &'a Path,
     /// The store's folder.
@@ -44,7 +44,7 @@ pub async fn gather(places: &Places<'_>) -> Facts {
         async move { child.run().await.map(|output| output.text()) }
     };
     let words = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
-    let name = places.profile;
+    let name = places.cluster;
     let (info, endpoint, containers, volumes, translated, routes) = tokio::join!(
         ask("docker", words("info|--format|{{json .}}")),
         ask("docker", words("context|inspect|--format|{{.Endpoints.docker.Host}}")),
@@ -147,6 +147,7 @@ fn profile(places: &Places<'_>) -> Profile {
     #[serde(rename_all = "PascalCase")]
     struct Config {
         driver: String,
+        memory: Option<u64>,
         kubernetes_config: KubernetesConfig,
     }
     #[derive(Deserialize)]
@@ -155,13 +156,14 @@ fn profile(places: &Places<'_>) -> Profile {
         kubernetes_version: String,
         container_runtime: String,
     }
-    let path = places.minikube_home.join("profiles").join(places.profile).join("config.json");
+    let path = places.minikube_home.join("profiles").join(places.cluster).join("config.json");
     let Ok(text) = fs_err::read_to_string(&path) else { return Profile::Absent };
     match serde_json::from_str::<Config>(&text) {
         Ok(config) => Profile::Present {
             driver: config.driver,
             kubernetes: config.kubernetes_config.kubernetes_version,
             runtime: config.kubernetes_config.container_runtime,
+            memory: config.memory,
         },
         Err(_) => Profile::Broken(path),
     }
@@ -191,7 +193,7 @@ fn kubeconfig(places: &Places<'_>) -> Kubeconfig {
         Err(_) if !path.exists() => kube::config::Kubeconfig::default(),
         Err(error) => return Kubeconfig::Unreadable { path, reason: error.to_string() },
     };
-    let context = config.contexts.iter().find(|context| context.name == places.profile);
+    let context = config.contexts.iter().find(|context| context.name == places.cluster);
     let cluster = context.and_then(|context| context.context.as_ref()).map(|context| context.cluster.clone());
     let named = config.clusters.into_iter().find(|named| Some(&named.name) == cluster.as_ref());
     let server = named.and_then(|named| named.cluster?.server);

@@ -31,7 +31,7 @@ pub fn judge(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     findings.extend([
         store_disk(facts, needs),
         leftover::minikube_home(facts),
-        leftover::profile(facts, needs),
+        leftover::cluster(facts, needs),
         leftover::kubeconfig(facts, needs),
         network::routes(facts, needs),
         network::ports(facts),
@@ -168,13 +168,18 @@ fn memory(info: &DockerInfo, needs: &Needs) -> Finding {
     }
     // Minikube refuses a node as large as Docker's whole memory is said to be; half a GiB stays for Docker itself.
     let possible = (info.mem_total >> 20).saturating_sub(512);
+    let less = match needs.smaller.iter().find(|smaller| smaller.memory >> 20 <= possible) {
+        Some(smaller) => format!(
+            "ztlab install --profile {} (it takes {} and leaves out a part of the lab)",
+            smaller.profile,
+            human_bytes(smaller.memory)
+        ),
+        None => format!("ztlab install --profile {} --memory {possible}", needs.profile),
+    };
     let fix = if info.is_desktop() {
-        format!(
-            "Docker Desktop: Settings, Resources, Memory: {} GB; or: ztlab install --memory {possible}",
-            (needs.memory >> 30) + 2
-        )
+        format!("{less}; or: Docker Desktop, Settings, Resources, Memory: {} GB", (needs.memory >> 30) + 2)
     } else {
-        format!("ztlab install --memory {possible}")
+        less
     };
     Finding::fault("memory", found, fix)
 }

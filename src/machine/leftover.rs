@@ -1,6 +1,7 @@
-//! What an earlier profile left: on disk, in Docker, in the kubeconfig.
+//! What an earlier cluster of Minikube left: on disk, in Docker, in the kubeconfig.
 
 use super::{Facts, Finding, Kubeconfig, Needs, Profile};
+use crate::base::human_bytes;
 
 pub(super) fn minikube_home(facts: &Facts) -> Finding {
     let home = &facts.minikube;
@@ -29,35 +30,45 @@ pub(super) fn minikube_home(facts: &Facts) -> Finding {
     Finding::fit("minikube-home", format!("{path} can be written to"))
 }
 
-pub(super) fn profile(facts: &Facts, needs: &Needs) -> Finding {
-    let name = &needs.profile;
-    let away = format!("ztlab uninstall --profile {name}");
+pub(super) fn cluster(facts: &Facts, needs: &Needs) -> Finding {
+    let name = &needs.cluster;
+    let away = format!("ztlab uninstall --cluster {name}");
     match &facts.profile {
         Profile::Broken(path) => Finding::fault(
-            "profile",
+            "cluster",
             format!("{} is no whole document: an earlier start was cut off", path.display()),
             format!("rm -r {:?}", path.parent().unwrap_or(path)),
         ),
         Profile::Present { driver, .. } if driver != "docker" => Finding::fault(
-            "profile",
-            format!("there is a profile {name} of Minikube's driver {driver}, and the lab needs docker"),
-            format!("ztlab install --profile {name}-lab, or: {away}"),
+            "cluster",
+            format!("there is a cluster {name} of Minikube's driver {driver}, and the lab needs docker"),
+            format!("ztlab install --cluster {name}-lab, or: {away}"),
         ),
         Profile::Present { runtime, .. } if runtime != "docker" => Finding::fault(
-            "profile",
-            format!("there is a profile {name} with the runtime {runtime}, and the lab needs docker"),
+            "cluster",
+            format!("there is a cluster {name} with the runtime {runtime}, and the lab needs docker"),
             away,
         ),
         Profile::Present { kubernetes, .. } if needs.kubernetes.as_ref().is_some_and(|wanted| wanted != kubernetes) => {
             let wanted = needs.kubernetes.as_deref().unwrap_or_default();
             Finding::fault(
-                "profile",
-                format!("there is a profile {name} of Kubernetes {kubernetes}, not {wanted}"),
+                "cluster",
+                format!("there is a cluster {name} of Kubernetes {kubernetes}, not {wanted}"),
                 away,
             )
         }
+        Profile::Present { memory: Some(memory), .. } if memory << 20 < needs.memory => Finding::warning(
+            "cluster",
+            format!(
+                "the cluster {name} was made with {} of memory, and the profile {} asks for {}: a node does not grow",
+                human_bytes(memory << 20),
+                needs.profile,
+                human_bytes(needs.memory)
+            ),
+            format!("{away}, then: ztlab install --cluster {name} --profile {}", needs.profile),
+        ),
         Profile::Present { kubernetes, .. } => {
-            Finding::fit("profile", format!("the profile {name} is there, with Kubernetes {kubernetes}"))
+            Finding::fit("cluster", format!("the cluster {name} is there, with Kubernetes {kubernetes}"))
         }
         Profile::Absent => leftovers_without_profile(facts, name),
     }
@@ -67,15 +78,15 @@ fn leftovers_without_profile(facts: &Facts, name: &str) -> Finding {
     match &facts.container {
         Some(container) if !container.minikubes => {
             return Finding::fault(
-                "profile",
+                "cluster",
                 format!("a container {name} is {}, and Minikube did not make it", container.state),
-                format!("docker rename {name} {name}-old, or: ztlab install --profile {name}-lab"),
+                format!("docker rename {name} {name}-old, or: ztlab install --cluster {name}-lab"),
             );
         }
         Some(container) => {
             return Finding::warning(
-                "profile",
-                format!("a former node's container {name} is {}, and its profile is gone", container.state),
+                "cluster",
+                format!("a former node's container {name} is {}, and its Minikube profile is gone", container.state),
                 format!("docker rm --force --volumes {name}"),
             );
         }
@@ -83,18 +94,18 @@ fn leftovers_without_profile(facts: &Facts, name: &str) -> Finding {
     }
     if facts.volume == Some(true) {
         return Finding::fault(
-            "profile",
+            "cluster",
             format!(
-                "a former node's volume {name} is there without its profile: a new node would find its old cluster"
+                "a former node's volume {name} is there without its Minikube profile: a new node would find its old cluster"
             ),
             format!("docker volume rm {name}"),
         );
     }
-    Finding::fit("profile", format!("nothing is left of a former profile {name}"))
+    Finding::fit("cluster", format!("nothing is left of a former cluster {name}"))
 }
 
 pub(super) fn kubeconfig(facts: &Facts, needs: &Needs) -> Finding {
-    let name = &needs.profile;
+    let name = &needs.cluster;
     match &facts.kubeconfig {
         Kubeconfig::Absent => Finding::fit("kubeconfig", "there is none yet"),
         Kubeconfig::Unreadable { path, reason } => Finding::fault(
@@ -111,7 +122,7 @@ pub(super) fn kubeconfig(facts: &Facts, needs: &Needs) -> Finding {
             Finding::fault(
                 "kubeconfig",
                 format!("the context {name} is another cluster's, at {server}: an install would replace it"),
-                format!("kubectl config rename-context {name} {name}-old, or: ztlab install --profile {name}-lab"),
+                format!("kubectl config rename-context {name} {name}-old, or: ztlab install --cluster {name}-lab"),
             )
         }
         Kubeconfig::Read { path, .. } => Finding::fit("kubeconfig", format!("{} has no other {name}", path.display())),

@@ -21,10 +21,14 @@ use serde::Serialize;
 /// What a lab needs of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    /// The Minikube profile: its node's container and its kubectl context have the same name.
+    /// The cluster's name: Minikube's profile, its node's container and its kubectl context have it.
+    pub cluster: String,
+    /// How much of the lab is to be there: the profile's name.
     pub profile: String,
     /// Bytes of memory for the node.
     pub memory: u64,
+    /// The lab's profiles that take less memory, the one that leaves out least first.
+    pub smaller: Vec<Smaller>,
     /// CPUs for the node.
     pub cpus: u32,
     /// Architecture of the node's images in Go's words, as `arm64`.
@@ -37,6 +41,22 @@ pub struct Needs {
     pub store_bytes: u64,
     /// Compressed bytes of all images that go into the node.
     pub node_bytes: u64,
+}
+
+/// A profile of the lab that takes less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smaller {
+    /// Its name.
+    pub profile: String,
+    /// Bytes of memory for its node.
+    pub memory: u64,
+}
+
+impl Smaller {
+    /// A profile with so many MiB of memory.
+    pub fn new(profile: String, memory: u32) -> Self {
+        Self { profile, memory: u64::from(memory) << 20 }
+    }
 }
 
 /// How much a finding matters.

@@ -161,7 +161,7 @@ fn place(key: &Key, old: &View, new: &View) -> Option<Alarm> {
     let (was, now) = match key.0 {
         Kind::Image => (repository(&old.address), repository(&new.address)),
         Kind::Tool | Kind::File | Kind::Manifest => (old.address.clone(), new.address.clone()),
-        Kind::Wheel | Kind::App => return None,
+        Kind::Wheel | Kind::App | Kind::Profile => return None,
     };
     let differs = if key.0 == Kind::Image { was != now } else { other_place(&was, &now) };
     differs.then(|| alarm(AlarmCode::AddressChanged, &name, "", Some(was), Some(now)))

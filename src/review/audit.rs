@@ -8,7 +8,7 @@ use super::Finding;
 use crate::{
     base::normalize_reference,
     demand::{Ask, Demand, Shows, Wanted},
-    lockfile::Lock,
+    lockfile::{Lock, Profile},
 };
 
 /// A thing that is asked for, with the entries that answer and everybody who asks.
@@ -203,6 +203,33 @@ fn unlocked(answers: &Answers<'_>, wanted: &Wanted, asks: &[Ask]) -> Finding {
         }
     };
     Finding { entry: wanted_text(wanted), rule: "unlocked", found, allowed, place, fix }
+}
+
+/// The findings of a profile that the whole lab does not have as well: an image that something asks for and the profile
+/// leaves out, or one that nothing of the profile asks for any more.
+pub fn of_profile(profile: &Profile, found: Report, whole: &Report) -> Vec<Finding> {
+    let table = format!("[profile.{}]", profile.name);
+    let known = |finding: &Finding| {
+        whole.findings.iter().any(|other| (other.rule, &other.entry) == (finding.rule, &finding.entry))
+    };
+    let told = found.findings.into_iter().filter(|finding| !known(finding)).map(|finding| {
+        let (allowed, fix) = match finding.rule {
+            "unlocked" => (
+                format!("what {table} does not leave out"),
+                format!(
+                    "take the image out of `without` of {table} in lock/ztlab.toml, or leave out what asks for it too"
+                ),
+            ),
+            "unasked" => (
+                format!("what the profile {} asks for", profile.name),
+                format!("add \"{}\" to `without` of {table} in lock/ztlab.toml, then `ztlab lock`", finding.entry),
+            ),
+            _ => (finding.allowed.clone(), finding.fix.clone()),
+        };
+        let found = format!("in the profile {}: {}", profile.name, finding.found);
+        Finding { found, allowed, fix, ..finding }
+    });
+    told.collect()
 }
 
 /// Entries that something uses: those that answer a request, what they are built of, and what the steps themselves

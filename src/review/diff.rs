@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Digest, Expected, Platform},
-    lockfile::Lock,
+    lockfile::{self, Lock},
 };
 
 use super::{
@@ -275,6 +275,13 @@ fn settings(old: Option<&Lock>, new: &Lock) -> Vec<Setting> {
         let version = |lock: &Lock| lock.version.get(&name).cloned();
         (format!("version.{name}"), old.and_then(version), version(new))
     }));
+    let profiles = |lock: &Lock| {
+        let wants = lockfile::wants(lock).into_iter();
+        wants.filter(|(name, _)| name.starts_with("profile.")).collect::<BTreeMap<_, _>>()
+    };
+    let (was, now) = (old.map(profiles).unwrap_or_default(), profiles(new));
+    let names: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    settings.extend(names.into_iter().map(|name| (name.clone(), was.get(name).cloned(), now.get(name).cloned())));
     let changed = settings.into_iter().filter(|(_, was, now)| was != now);
     changed.map(|(name, was, now)| Setting { name, was, now }).collect()
 }

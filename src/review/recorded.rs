@@ -131,6 +131,7 @@ mod tests {
             schema: 1,
             lab: "x".to_owned(),
             lab_id: String::new(),
+            profile: "full".to_owned(),
             own_cluster: true,
             containers: images.iter().map(container).collect(),
             node_images: [("registry.k8s.io/pause:3.9".to_owned(), "sha256:00".to_owned())].into(),

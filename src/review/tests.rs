@@ -31,6 +31,7 @@ fn renamed(names: &Lock, values: &Lock) -> Lock {
         image: zip(&names.image, &values.image),
         wheel: zip(&names.wheel, &values.wheel),
         app: zip(&names.app, &values.app),
+        profile: zip(&names.profile, &values.profile),
     }
 }
 
@@ -50,6 +51,7 @@ fn share(base: &Lock, change: &Lock, even: bool) -> Lock {
         image: pick(&base.image, &change.image, even),
         wheel: pick(&base.wheel, &change.wheel, even),
         app: pick(&base.app, &change.app, even),
+        profile: pick(&base.profile, &change.profile, even),
         ..base.clone()
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     lockfile::{self, ImagePin, Lock},
 };
 
-/// The sections of a lock that hold artifacts, in the lock's order.
+/// The sections of a lock that hold blocks, in the lock's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -26,6 +26,8 @@ pub enum Kind {
     Wheel,
     /// An image that ztlab builds.
     App,
+    /// The lab with less: no artifact, but a block of the lock.
+    Profile,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Image => "image",
             Self::Wheel => "wheel",
             Self::App => "app",
+            Self::Profile => "profile",
         }
     }
 }
@@ -205,6 +208,7 @@ pub(super) fn block(lock: &Lock, (kind, name): &Key) -> Option<String> {
         Kind::Image => pick(&lock.image, &mut alone.image, name)?,
         Kind::Wheel => pick(&lock.wheel, &mut alone.wheel, name)?,
         Kind::App => pick(&lock.app, &mut alone.app, name)?,
+        Kind::Profile => pick(&lock.profile, &mut alone.profile, name)?,
     }
     let text = lockfile::write(&alone);
     Some(text.split_once("\n\n")?.1.to_owned())
@@ -234,6 +238,7 @@ pub(super) fn moved(kind: Kind, was: &str, now: &str) -> (String, String) {
         Kind::Image | Kind::App => tags(was, now),
         Kind::Wheel => requirements(was, now),
         Kind::Tool | Kind::File | Kind::Manifest => differing_segment(was, now),
+        Kind::Profile => None,
     };
     short.unwrap_or_else(|| (was.to_owned(), now.to_owned()))
 }

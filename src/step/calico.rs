@@ -6,7 +6,7 @@ use super::{
     run::{Install, InstallError},
     setup::{MissingEntry, POD_CIDR},
 };
-use crate::cluster::wait::Gate;
+use crate::{cluster::wait::Gate, intent::profile::CSI_DRIVER};
 
 /// Where the operator puts what it makes (tigera/operator v1.32.3, `pkg/render`).
 const NAMESPACE: &str = "calico-system";
@@ -23,6 +23,12 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     counts.changed.extend(asked.changed);
     // TigeraStatus answers for calico-node and calico-kube-controllers only (tigera/operator v1.32.3,
     // core_controller.go:1425-1426), and a node says Ready before any pod network exists: ask for each.
+    let (namespace, name) = (NAMESPACE.to_owned(), "csi-node-driver".to_owned());
+    let csi_driver = if install.complete.profile().leaves_out(CSI_DRIVER) {
+        Gate::DaemonSetGone { namespace, name }
+    } else {
+        Gate::DaemonSet { namespace, name }
+    };
     install
         .wait(
             Step::Calico,
@@ -31,7 +37,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
                 Gate::daemon_set(NAMESPACE, "calico-node"),
                 Gate::deployment(NAMESPACE, "calico-typha"),
                 Gate::deployment(NAMESPACE, "calico-kube-controllers"),
-                Gate::daemon_set(NAMESPACE, "csi-node-driver"),
+                csi_driver,
                 Gate::NodesReady,
                 Gate::DnsInside { cidr: POD_CIDR.to_owned() },
             ],

@@ -11,26 +11,26 @@ use super::{
 use crate::cluster::minikube::{Minikube, StartOptions};
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
-    let Target::Minikube { profile, memory, cpus } = &install.target else {
+    let Target::Minikube { cluster, .. } = &install.target else {
         return Ok(Done::unchanged("the cluster is not ztlab's to start"));
     };
-    let minikube = minikube(install, profile)?;
+    let minikube = minikube(install, cluster)?;
     if minikube.status().await?.is_some_and(|status| status.running()) {
-        return Ok(Done::unchanged(format!("the profile {profile} is running")));
+        return Ok(Done::unchanged(format!("the cluster {cluster} is running")));
     }
     let kubernetes = version(&install.complete.lock().version, "kubernetes")?;
     let options = StartOptions {
         kubernetes_version: format!("v{kubernetes}"),
         base_image: node_base(install)?.reference,
-        memory: *memory,
-        cpus: *cpus,
+        memory: install.memory(),
+        cpus: install.cpus(),
         pod_cidr: POD_CIDR.to_owned(),
         extra: if runs_as_root() { vec!["--force".to_owned()] } else { Vec::new() },
     };
     // A start from archives took half a minute; kubeadm's own timeouts add up to minutes when it goes wrong.
     let deadline = install.options.timeout.max(std::time::Duration::from_secs(600));
     minikube.start(&options, deadline, Step::Cluster.name(), install.reporter.as_ref()).await?;
-    Ok(Done::changed(format!("the profile {profile} runs Kubernetes v{kubernetes}")))
+    Ok(Done::changed(format!("the cluster {cluster} runs Kubernetes v{kubernetes}")))
 }
 
 /// Whether this process is root's: Minikube then refuses the docker driver without `--force`
@@ -40,12 +40,12 @@ fn runs_as_root() -> bool {
     tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|file| file.uid() == 0)
 }
 
-/// The pinned Minikube for a profile.
-pub(super) fn minikube(install: &Install, profile: &str) -> Result<Minikube, tool::ToolError> {
+/// The pinned Minikube for a cluster of this name.
+pub(super) fn minikube(install: &Install, cluster: &str) -> Result<Minikube, tool::ToolError> {
     let program = tool::program(install, "minikube")?;
     // Minikube asks no API server by way of a proxy and ignores a loopback one for the node
     // (kubernetes/minikube v1.32.0, `pkg/minikube/proxy/proxy.go`), so a dead one stops look-ups and nothing else.
     let home = install.minikube_home.display().to_string();
     let environment = install.child_environment("127.0.0.1").with("MINIKUBE_HOME", home);
-    Ok(Minikube::new(program, environment, profile).noted_in(install.children()))
+    Ok(Minikube::new(program, environment, cluster).noted_in(install.children()))
 }

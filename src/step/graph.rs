@@ -7,14 +7,14 @@ use crate::node::NodeAddress;
 /// The cluster that the lab goes into.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// A Minikube profile that ztlab starts.
+    /// A cluster that ztlab makes with Minikube.
     Minikube {
-        /// The profile, which is also the node's container and the kubectl context.
-        profile: String,
-        /// Memory of the node in MiB.
-        memory: u32,
-        /// CPUs of the node.
-        cpus: u32,
+        /// Its name: Minikube calls it a profile, and the node's container and the kubectl context have it too.
+        cluster: String,
+        /// Memory of the node in MiB, where a person said it; else the lab's profile does.
+        memory: Option<u32>,
+        /// CPUs of the node, likewise.
+        cpus: Option<u32>,
     },
     /// A cluster that is already there.
     Existing {
@@ -29,7 +29,7 @@ impl Target {
     /// The kubectl context.
     pub fn context(&self) -> &str {
         match self {
-            Self::Minikube { profile, .. } => profile,
+            Self::Minikube { cluster, .. } => cluster,
             Self::Existing { context, .. } => context,
         }
     }
@@ -38,7 +38,7 @@ impl Target {
     /// the runtime's address).
     pub fn key(&self) -> String {
         match self {
-            Self::Minikube { profile, .. } => format!("--profile {profile}"),
+            Self::Minikube { cluster, .. } => format!("--cluster {cluster}"),
             Self::Existing { context, .. } => format!("--context {context}"),
         }
     }
@@ -46,7 +46,7 @@ impl Target {
     /// How a person gives this target to a verb.
     pub fn arguments(&self) -> String {
         match self {
-            Self::Minikube { profile, .. } => format!("--profile {profile}"),
+            Self::Minikube { cluster, .. } => format!("--cluster {cluster}"),
             Self::Existing { context, node } => format!("--context {context} --node {node}"),
         }
     }
@@ -81,7 +81,7 @@ pub enum Step {
     App,
     /// Prometheus, Grafana, Kiali.
     Addons,
-    /// What an earlier version of the lab left.
+    /// What an earlier version of the lab, or another profile, left.
     Prune,
     /// What was installed, written down in the cluster.
     Receipt,
@@ -123,7 +123,7 @@ const GRAPH: [Node; 14] = [
         title: "place node binaries and image archives in Minikube's cache",
         after: &[Step::Preflight],
         gate: "every file has the locked bytes",
-        undo: "nothing: other profiles may use the files",
+        undo: "nothing: other clusters may use the files",
     },
     Node {
         step: Step::BaseImage,
@@ -131,7 +131,7 @@ const GRAPH: [Node; 14] = [
         title: "load the node's image into Docker",
         after: &[Step::Preflight],
         gate: "Docker lists it under the locked digest",
-        undo: "nothing: other profiles may use the image",
+        undo: "nothing: other clusters may use the image",
     },
     Node {
         step: Step::Cluster,
@@ -139,7 +139,7 @@ const GRAPH: [Node; 14] = [
         title: "start Minikube without a network",
         after: &[Step::Cache, Step::BaseImage],
         gate: "Minikube says that node and API server run",
-        undo: "delete the Minikube profile, with everything in it",
+        undo: "delete the cluster, with everything in it",
     },
     Node {
         step: Step::Preload,
@@ -170,7 +170,7 @@ const GRAPH: [Node; 14] = [
         name: "istio",
         title: "install Istio with the pinned istioctl",
         after: &[Step::Calico, Step::Images],
-        gate: "istiod and both gateways rolled out, the webhook has an endpoint",
+        gate: "istiod and the gateways rolled out, the webhook has an endpoint",
         undo: "istioctl uninstall --purge, then the namespace and the root certificates that it spread",
     },
     Node {
@@ -200,10 +200,10 @@ const GRAPH: [Node; 14] = [
     Node {
         step: Step::Prune,
         name: "prune",
-        title: "delete what an earlier version of the lab applied and this one does not have",
+        title: "delete what ztlab applied earlier and this lab or profile does not have",
         after: &[Step::App, Step::Addons],
         gate: "each is gone",
-        undo: "nothing: the earlier version's install brings it back",
+        undo: "nothing: the earlier lab's or profile's install brings it back",
     },
     Node {
         step: Step::Receipt,
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     fn minikube() -> Target {
-        Target::Minikube { profile: "ztlab".to_owned(), memory: 6144, cpus: 4 }
+        Target::Minikube { cluster: "ztlab".to_owned(), memory: None, cpus: None }
     }
 
     fn existing() -> Target {

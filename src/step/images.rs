@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// What an image is to the install.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The node itself: into the host's Docker.
     NodeBase,

@@ -6,7 +6,13 @@
 
 use std::time::Duration;
 
-use kube::api::DynamicObject;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::api::{ApiResource, DynamicObject};
 
 use super::{
     graph::Step,
@@ -18,16 +24,25 @@ use super::{
 use crate::{
     base::Digest,
     cluster::{
+        apply,
         client::Cluster,
         process::{Child, ProcessError},
         wait::Gate,
     },
     demand::istio::HUB,
+    intent::profile::EGRESS_GATEWAY,
+    lockfile::Profile,
 };
 
 /// Annotation on the namespace: what installed the mesh.
 const INSTALLED_BY: &str = "ztlab.dev/istio-installed-by";
 const NAMESPACE: &str = "istio-system";
+const EGRESS: &str = "istio-egressgateway";
+/// The label in which istioctl writes the component that an object belongs to, and its word for egress gateways
+/// (istio 1.20.0, `operator/pkg/helmreconciler/common.go` and `operator/pkg/name/name.go`).
+const COMPONENT: (&str, &str) = ("operator.istio.io/component", "EgressGateways");
+/// Objects that are there a moment longer than they were told.
+const REMOVAL: Duration = Duration::from_secs(120);
 
 /// istioctl failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -45,18 +60,22 @@ pub(super) struct IstioError {
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     let istio = version(&install.complete.lock().version, "istio")?;
     let program = tool::program(install, "istioctl")?;
-    let settings = settings(istio);
+    let profile = install.complete.profile();
+    let settings = settings(istio, profile);
     let identity = Digest::of(
         format!("{} {}", tool::digest_of(&program).map_err(crate::store::StoreError::from)?, settings.join(" "))
             .as_bytes(),
     );
     let cluster = install.cluster().await?;
-    let gates = [
+    let mut gates = vec![
         Gate::deployment(NAMESPACE, "istiod"),
         Gate::deployment(NAMESPACE, "istio-ingressgateway"),
-        Gate::deployment(NAMESPACE, "istio-egressgateway"),
         Gate::ServiceReady { namespace: NAMESPACE.to_owned(), name: "istiod".to_owned() },
     ];
+    let no_egress_gateway = profile.leaves_out(EGRESS_GATEWAY);
+    if !no_egress_gateway {
+        gates.push(Gate::deployment(NAMESPACE, EGRESS));
+    }
     let installed = cluster.namespace_annotation(NAMESPACE, INSTALLED_BY).await?;
     if installed.as_deref() == Some(&identity.to_string()) {
         install.wait(Step::Istio, &gates).await?;
@@ -75,22 +94,60 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         context: cluster.context.clone(),
         source,
     })?;
+    let mut left = String::new();
+    // Only from a mesh that ztlab installed: an egress gateway that was there before it is somebody else's.
+    if no_egress_gateway && installed.is_some() && remove_egress_gateway(install, cluster).await? {
+        left.push_str(", its egress gateway removed");
+    }
     install.wait(Step::Istio, &gates).await?;
     install.apply(Step::Istio, &[namespace(&identity)]).await?;
-    Ok(Done::changed(format!("Istio {istio}, profile demo")))
+    let without = if no_egress_gateway { " without egress gateway" } else { "" };
+    Ok(Done::changed(format!("Istio {istio}, its profile demo{without}{left}")))
 }
 
 /// What the mesh is made with. Hub and tag are said because a binary without release stamps would take others
 /// (istio 1.20.0, `manifests/profiles/default.yaml:6-7`); the cloud platform, because a proxy otherwise asks
-/// 169.254.169.254 at its start and waits 5 s for no answer.
-fn settings(istio: &str) -> Vec<String> {
-    vec![
+/// 169.254.169.254 at its start and waits 5 s for no answer. Gateways are a list that is merged by name: without its
+/// name, an entry is refused ("does not contain declared merge key", istio/istio#27045).
+fn settings(istio: &str, profile: &Profile) -> Vec<String> {
+    let mut settings = vec![
         "profile=demo".to_owned(),
         format!("hub={HUB}"),
         format!("tag={istio}"),
         "values.global.imagePullPolicy=IfNotPresent".to_owned(),
         "meshConfig.defaultConfig.proxyMetadata.CLOUD_PLATFORM=none".to_owned(),
-    ]
+    ];
+    if profile.leaves_out(EGRESS_GATEWAY) {
+        settings.push(format!("components.egressGateways[0].name={EGRESS}"));
+        settings.push("components.egressGateways[0].enabled=false".to_owned());
+    }
+    settings
+}
+
+/// What istioctl made of the egress gateway (istio 1.20.0, `manifests/charts/gateways/istio-egress/templates`). It
+/// prunes within the components that it installs (`operator/pkg/helmreconciler/prune.go`), and a component that is
+/// switched off may not be among them. Whether anything went.
+async fn remove_egress_gateway(install: &Install, cluster: &Cluster) -> Result<bool, InstallError> {
+    fn named<Kind: kube::Resource<DynamicType = ()>>(suffix: &str) -> DynamicObject {
+        DynamicObject::new(&format!("{EGRESS}{suffix}"), &ApiResource::erase::<Kind>(&())).within(NAMESPACE)
+    }
+    let made = [
+        named::<Deployment>(""),
+        named::<Service>(""),
+        named::<PodDisruptionBudget>(""),
+        named::<RoleBinding>("-sds"),
+        named::<Role>("-sds"),
+        named::<ServiceAccount>("-service-account"),
+    ];
+    let mut there = Vec::new();
+    for object in made {
+        let found = apply::find(&cluster.client, &object).await?;
+        let component = found.and_then(|found| found.metadata.labels?.remove(COMPONENT.0));
+        if component.as_deref() == Some(COMPONENT.1) {
+            there.push(object);
+        }
+    }
+    Ok(apply::delete(&cluster.client, &there, REMOVAL, &install.waiting(Step::Istio)).await? > 0)
 }
 
 /// Runs the pinned istioctl against the cluster.
@@ -112,8 +169,7 @@ pub(super) async fn istioctl(
 }
 
 fn namespace(identity: &Digest) -> DynamicObject {
-    let mut object =
-        DynamicObject::new(NAMESPACE, &kube::api::ApiResource::erase::<k8s_openapi::api::core::v1::Namespace>(&()));
+    let mut object = DynamicObject::new(NAMESPACE, &ApiResource::erase::<Namespace>(&()));
     object.metadata.annotations = Some([(INSTALLED_BY.to_owned(), identity.to_string())].into());
     object
 }

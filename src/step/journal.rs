@@ -1,7 +1,7 @@
 //! What an install has done, written down while it works: one file for each target and lab, in the user's data folder.
 //!
 //! ```json
-//! {"schema": 1, "lab_id": "sha256:…", "target": "--profile ztlab",
+//! {"schema": 1, "lab_id": "sha256:…", "target": "--cluster ztlab", "profile": "small",
 //!  "run": {"number": 3, "begun": "2026-11-28T17:21:00Z", "until": "receipt", "end": null},
 //!  "steps": {"calico": {"state": "begun", "run": 3, "at": "2026-11-28T17:22:31Z", "seconds": null, "detail": ""}}}
 //! ```
@@ -78,8 +78,27 @@ struct Record {
     schema: u32,
     lab_id: String,
     target: String,
+    /// Which of the lab's profiles was last set out to be there; none after it was taken away.
+    #[serde(default)]
+    profile: Option<String>,
     run: Option<Run>,
     steps: BTreeMap<Step, Entry>,
+}
+
+impl Record {
+    fn unfinished(&self) -> Option<Unfinished> {
+        let run = self.run.as_ref().filter(|run| run.end.is_none())?;
+        let steps = |state: Progress| {
+            let of_run = self.steps.iter().filter(|(_, entry)| entry.run == run.number && entry.state == state);
+            of_run.map(|(step, _)| *step).collect()
+        };
+        Some(Unfinished {
+            begun: run.begun,
+            done: steps(Progress::Done),
+            under_way: steps(Progress::Begun),
+            failed: steps(Progress::Failed),
+        })
+    }
 }
 
 /// Why there is no journal.
@@ -149,6 +168,7 @@ impl Journal {
             schema: SCHEMA,
             lab_id: lab_id.to_owned(),
             target: target.to_owned(),
+            profile: None,
             run: None,
             steps: BTreeMap::new(),
         };
@@ -166,23 +186,20 @@ impl Journal {
 
     /// What the last run left unfinished; `None` when it came to a good end, or there was none.
     pub fn unfinished(&self) -> Option<Unfinished> {
-        let record = self.record.lock().ok()?;
-        let run = record.run.as_ref().filter(|run| run.end.is_none())?;
-        let steps = |state: Progress| {
-            let of_run = record.steps.iter().filter(|(_, entry)| entry.run == run.number && entry.state == state);
-            of_run.map(|(step, _)| *step).collect()
-        };
-        Some(Unfinished {
-            begun: run.begun,
-            done: steps(Progress::Done),
-            under_way: steps(Progress::Begun),
-            failed: steps(Progress::Failed),
-        })
+        self.record.lock().ok()?.unfinished()
     }
 
     /// What is known of each step.
     pub fn entries(&self) -> BTreeMap<Step, Entry> {
         self.record.lock().map(|record| record.steps.clone()).unwrap_or_default()
+    }
+
+    /// Notes which profile is to be in the target; `None` when the lab is taken away.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_profile(&self, profile: Option<&str>) -> io::Result<()> {
+        self.change(|record| record.profile = profile.map(str::to_owned))
     }
 
     /// Begins a run that ends with `until`.
@@ -232,14 +249,35 @@ pub fn children(folder: &Path, target: &str) -> PathBuf {
     folder.join("children").join(file_name(target))
 }
 
-/// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
-pub fn durations(folder: &Path, target: &str) -> BTreeMap<Step, f64> {
-    let Ok(files) = fs_err::read_dir(folder) else { return BTreeMap::new() };
+/// Every journal of a target, whatever lab it was, the newest last.
+fn records(folder: &Path, target: &str) -> Vec<Record> {
+    let Ok(files) = fs_err::read_dir(folder) else { return Vec::new() };
     let records = files.filter_map(|file| read(&file.ok()?.path()).ok().flatten());
     let mut records: Vec<Record> = records.filter(|record| record.target == target).collect();
     records.sort_by_key(|record| record.run.as_ref().map(|run| run.begun));
+    records
+}
+
+/// The profile that the newest run in a target was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastProfile {
+    /// Its name.
+    pub name: String,
+    /// Whether that run came to a good end: one that did not is gone on with.
+    pub ended: bool,
+}
+
+/// What the newest journal of a target says of its profile. Asks no cluster, so it also knows of one that is stopped.
+pub fn last_profile(folder: &Path, target: &str) -> Option<LastProfile> {
+    let record = records(folder, target).pop()?;
+    let ended = record.run.is_none_or(|run| run.end.is_some());
+    Some(LastProfile { name: record.profile?, ended })
+}
+
+/// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
+pub fn durations(folder: &Path, target: &str) -> BTreeMap<Step, f64> {
     let mut known = BTreeMap::new();
-    for record in records {
+    for record in records(folder, target) {
         known.extend(record.steps.iter().filter_map(|(step, entry)| Some((*step, entry.seconds?))));
     }
     known
@@ -282,7 +320,7 @@ mod tests {
     const LAB: &str = "sha256:0123456789abcdef";
 
     fn open(folder: &Path) -> Journal {
-        Journal::open(folder, "--profile ztlab", LAB).unwrap()
+        Journal::open(folder, "--cluster ztlab", LAB).unwrap()
     }
 
     #[test]
@@ -314,9 +352,9 @@ mod tests {
     fn a_target_is_held_by_one_process() {
         let folder = tempfile::tempdir().unwrap();
         let _held = open(folder.path());
-        let error = Journal::open(folder.path(), "--profile ztlab", "sha256:ffffffffffffffff").unwrap_err();
+        let error = Journal::open(folder.path(), "--cluster ztlab", "sha256:ffffffffffffffff").unwrap_err();
         assert!(matches!(error, JournalError::Busy { .. }), "{error}");
-        Journal::open(folder.path(), "--profile other", LAB).unwrap();
+        Journal::open(folder.path(), "--cluster other", LAB).unwrap();
     }
 
     #[test]
@@ -334,6 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_remembered_until_the_lab_goes_and_the_newest_run_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = "--cluster ztlab";
+        assert_eq!(last_profile(folder.path(), target), None);
+        let journal = open(folder.path());
+        journal.keep_profile(Some("small")).unwrap();
+        journal.begin(None).unwrap();
+        let last = |ended| Some(LastProfile { name: "small".to_owned(), ended });
+        assert_eq!(last_profile(folder.path(), target), last(false));
+        journal.end().unwrap();
+        assert_eq!(last_profile(folder.path(), target), last(true));
+        drop(journal);
+        let other = Journal::open(folder.path(), target, "sha256:ffffffffffffffff").unwrap();
+        other.keep_profile(None).unwrap();
+        other.begin(None).unwrap();
+        assert_eq!(last_profile(folder.path(), target), None, "an older journal has nothing to say any more");
+        assert_eq!(last_profile(folder.path(), "--cluster other"), None);
+    }
+
+    #[test]
     fn how_long_a_step_takes_is_what_it_took_when_it_had_something_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let journal = open(folder.path());
@@ -342,7 +400,7 @@ mod tests {
         journal.begin(None).unwrap();
         journal.note(Step::Calico, Progress::Begun, None, "").unwrap();
         journal.note(Step::Calico, Progress::Done, None, "unchanged").unwrap();
-        assert_eq!(durations(folder.path(), "--profile ztlab"), BTreeMap::from([(Step::Calico, 36.0)]));
-        assert_eq!(durations(folder.path(), "--profile other"), BTreeMap::new());
+        assert_eq!(durations(folder.path(), "--cluster ztlab"), BTreeMap::from([(Step::Calico, 36.0)]));
+        assert_eq!(durations(folder.path(), "--cluster other"), BTreeMap::new());
     }
 }

@@ -12,6 +12,7 @@
 //! | [`engine`] | runs steps as early as the graph allows |
 //! | [`journal`] | what was done, kept on disk |
 //! | [`objects`] | the lab's manifests as objects, checked against the lock before any pod starts |
+//! | [`trim`] | what a profile leaves out of them |
 //! | [`images`] | which locked image goes where |
 //! | [`setup`] | what an install is given: the lab, the target, the choices |
 //! | [`run`] | what the steps work on: an install that connects once |
@@ -56,9 +57,11 @@ pub mod run;
 pub mod setup;
 mod share_out;
 pub mod tool;
+pub mod trim;
 pub mod undo;
 
 pub use graph::{Step, Target};
+pub(crate) use preflight::smaller;
 pub use receipt::Receipt;
 pub use report::{PlannedStep, Report};
 pub use run::{Install, InstallError};

@@ -10,11 +10,13 @@ use std::{
 
 use kube::api::DynamicObject;
 
+use super::trim::{trimmed, unknown};
 use crate::{
     base::{Digest, normalize_reference},
     cluster::manifest::{self, ManifestError},
     demand::{self, Demand, Shows, Source, Wanted},
-    lockfile::{Lock, MemberPin},
+    intent::profile::EGRESS_GATEWAY,
+    lockfile::{Lock, MemberPin, Profile},
     plan::{Complete, PlanError},
 };
 
@@ -54,6 +56,18 @@ pub enum ObjectsError {
     NotText {
         /// The lock's entry.
         name: String,
+    },
+    /// A profile leaves out what the lab's files do not have.
+    #[error("the profile {profile} leaves out {}, and no file of manifests/ has it", .unknown.join(", "))]
+    #[diagnostic(
+        code("lab::profile"),
+        help("correct [profile.{profile}] in lock/ztlab.toml (`deployment.NAMESPACE.NAME`), then `ztlab lock`")
+    )]
+    Profile {
+        /// The profile.
+        profile: String,
+        /// What it names.
+        unknown: Vec<String>,
     },
     /// Containers that would ask a registry, or that the lock does not know.
     #[error("{} of the lab's manifests cannot run from the lock:\n{}", counted(.findings.len()), .findings.join("\n"))]
@@ -100,9 +114,12 @@ impl LabObjects {
                 }
             }
         }
-        for path in own_yaml(lab)? {
+        let profile = complete.profile();
+        let own = own_objects(lab)?;
+        refuse_unknown(own.iter().flat_map(|(_, objects)| objects), profile)?;
+        for (path, parsed) in own {
             let name = path.strip_prefix(lab).unwrap_or(&path).display().to_string();
-            for object in manifest::parse(&name, &fs_err::read_to_string(&path)?)? {
+            for object in trimmed(parsed, profile) {
                 findings.extend(problems(&name, &object, &locked));
                 if path.starts_with(lab.join("manifests/cluster")) {
                     objects.cluster.push(object);
@@ -116,7 +133,7 @@ impl LabObjects {
         for object in objects.operator.iter().chain(&objects.addons) {
             findings.extend(problems("the lock's own manifests", object, &locked));
         }
-        findings.extend(objects.unlocked(complete.lock(), &locked, |shows| shows == Shows::Pod));
+        findings.extend(objects.unlocked(complete.lock(), profile, &locked, |shows| shows == Shows::Pod));
         if findings.is_empty() { Ok(objects) } else { Err(ObjectsError::Unlocked { findings }) }
     }
 }
@@ -128,6 +145,7 @@ impl LabObjects {
     pub(super) fn unlocked(
         &self,
         lock: &Lock,
+        profile: &Profile,
         locked: &BTreeSet<String>,
         concerns: impl Fn(Shows) -> bool,
     ) -> Vec<String> {
@@ -139,7 +157,7 @@ impl LabObjects {
             Source { name: "the add-ons", step: "addons", objects: &self.addons },
         ];
         let mut lines = Vec::new();
-        for ask in demand(lock, &sources, &[]).asks {
+        for ask in demand(lock, profile, &sources, &[]).asks {
             // Containers of the manifests themselves are looked at where their file is known.
             if let (Wanted::Image(image), Some(_), true) = (&ask.wanted, &ask.source, concerns(ask.shows))
                 && !locked.contains(image)
@@ -151,16 +169,42 @@ impl LabObjects {
     }
 }
 
-/// Every request that this lock's lab will make, as far as these texts say it.
-pub fn demand(lock: &Lock, sources: &[Source<'_>], unread: &[(String, Option<Digest>)]) -> Demand {
+/// Every request that this lock's lab will make, as far as these texts say it. Lock and texts are the profile's.
+pub fn demand(lock: &Lock, profile: &Profile, sources: &[Source<'_>], unread: &[(String, Option<Digest>)]) -> Demand {
     Demand::of(&demand::Lab {
         version: &lock.version,
         minikube: lock.tool.contains_key("minikube"),
         istio: lock.tool.contains_key("istioctl")
             || lock.file.values().any(|file| file.member.contains_key("istioctl")),
+        no_egress_gateway: profile.leaves_out(EGRESS_GATEWAY),
         sources,
         unread,
     })
+}
+
+/// The lab's own files with their objects.
+fn own_objects(lab: &Path) -> Result<Vec<(PathBuf, Vec<DynamicObject>)>, ObjectsError> {
+    let parsed = own_yaml(lab)?.into_iter().map(|path| {
+        let name = path.strip_prefix(lab).unwrap_or(&path).display().to_string();
+        let objects = manifest::parse(&name, &fs_err::read_to_string(&path)?)?;
+        Ok((path, objects))
+    });
+    parsed.collect()
+}
+
+/// Whether a profile leaves out what is not there.
+///
+/// # Errors
+/// [`ObjectsError::Profile`], naming it.
+pub fn refuse_unknown<'lab>(
+    objects: impl Iterator<Item = &'lab DynamicObject>,
+    profile: &Profile,
+) -> Result<(), ObjectsError> {
+    let unknown = unknown(objects, profile);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(ObjectsError::Profile { profile: profile.name.clone(), unknown })
 }
 
 /// Every reference that a pod of the lab may name.
@@ -280,7 +324,7 @@ mod tests {
         };
         let unlocked = |without: &str| {
             let lock = lock(without);
-            objects.unlocked(&lock, &locked_references(&lock), |_| true)
+            objects.unlocked(&lock, &Profile::default(), &locked_references(&lock), |_| true)
         };
         assert_eq!(unlocked(""), [""; 0]);
         assert_eq!(

@@ -13,9 +13,10 @@ use super::{
     tool,
 };
 use crate::{
-    base::human_bytes,
+    base::{Event, human_bytes},
     demand::Shows,
-    machine::{self, Finding, Grade, Needs, Places},
+    lockfile::{Lock, Profile},
+    machine::{self, Finding, Grade, Needs, Places, Smaller},
     plan::DamagedArtifact,
 };
 
@@ -77,7 +78,9 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
             return Err(MissingEntry { entry: "image", name: "kicbase" }.into());
         }
         let locked = locked_references(lock);
-        let findings = objects.unlocked(lock, &locked, |shows| matches!(shows, Shows::ClusterPod | Shows::Runtime));
+        let profile = install.complete.profile();
+        let findings =
+            objects.unlocked(lock, profile, &locked, |shows| matches!(shows, Shows::ClusterPod | Shows::Runtime));
         if !findings.is_empty() {
             return Err(ObjectsError::Unlocked { findings }.into());
         }
@@ -92,16 +95,24 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     )))
 }
 
+/// The profiles that a machine with too little memory may have room for.
+pub(crate) fn smaller(lock: &Lock, profile: &Profile) -> Vec<Smaller> {
+    lock.smaller_than(profile).into_iter().map(|other| Smaller::new(other.name, other.memory)).collect()
+}
+
 /// The first thing that an install cannot do without: Minikube says it in less helpful words, and later.
 async fn machine_is_fit(install: &Install) -> Result<(), PreflightError> {
-    let Target::Minikube { profile, memory, cpus } = &install.target else { return Ok(()) };
+    let Target::Minikube { cluster, .. } = &install.target else { return Ok(()) };
+    let profile = install.complete.profile();
     let lock = install.complete.lock();
     let images = lock.image.values().filter_map(|image| image.platforms.get(&install.node));
     let layers: BTreeSet<_> = images.flat_map(|pin| pin.layers.iter().copied()).collect();
     let needs = Needs {
-        profile: profile.clone(),
-        memory: u64::from(*memory) << 20,
-        cpus: *cpus,
+        cluster: cluster.clone(),
+        profile: profile.name.clone(),
+        memory: u64::from(install.memory()) << 20,
+        smaller: smaller(install.complete.whole_lock(), profile),
+        cpus: install.cpus(),
         architecture: install.node.architecture().to_owned(),
         kubernetes: lock.version.get("kubernetes").map(|version| format!("v{version}")),
         pod_cidr: POD_CIDR.to_owned(),
@@ -110,13 +121,17 @@ async fn machine_is_fit(install: &Install) -> Result<(), PreflightError> {
     };
     let places = Places {
         environment: &install.environment,
-        profile,
+        cluster,
         minikube_home: &install.minikube_home,
         // Every blob is in the store; what still grows on this machine is Minikube's cache.
         store: &install.minikube_home,
         kubeconfig: install.kubeconfig.as_deref(),
     };
     let findings = machine::judge(&machine::gather(&places).await, &needs);
+    for finding in findings.iter().filter(|finding| (finding.check, finding.grade) == ("cluster", Grade::Warning)) {
+        let fix = finding.fix.as_deref().unwrap_or_default();
+        install.reporter.report(Event::Warning { text: format!("{} ({fix})", finding.found) });
+    }
     let Some(fault) = findings.into_iter().find(|finding| finding.grade == Grade::Fault) else { return Ok(()) };
     Err(match fault.check {
         "docker" => PreflightError::Docker(fault),

@@ -165,7 +165,7 @@ pub async fn fill(
 pub(super) async fn connect(install: &Install) -> Result<Node, InstallError> {
     let runtime = install.cluster().await?.runtime_version().await?;
     let address = match &install.target {
-        Target::Minikube { profile, .. } => NodeAddress::Docker { container: profile.clone() },
+        Target::Minikube { cluster, .. } => NodeAddress::Docker { container: cluster.clone() },
         Target::Existing { node, .. } => node.clone(),
     };
     let images = images::of_lock(install.complete.lock(), install.node);

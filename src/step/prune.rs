@@ -1,4 +1,4 @@
-//! Deletes what an earlier version of the lab applied and this one does not have.
+//! Deletes what an earlier version of the lab, or another of its profiles, applied and this one does not have.
 
 use std::{collections::BTreeSet, time::Duration};
 

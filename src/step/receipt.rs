@@ -22,6 +22,9 @@ pub struct Receipt {
     pub lab: String,
     /// SHA-256 of the canonical lock.
     pub lab_id: String,
+    /// How much of the lab: the profile's name. Receipts from before there were profiles are of `full`.
+    #[serde(default = "full")]
+    pub profile: String,
     /// Version by name.
     pub version: std::collections::BTreeMap<String, String>,
     /// Image ID by reference, as read back from the node.
@@ -29,6 +32,10 @@ pub struct Receipt {
     /// How often something left the machine while an offline install ran: 0. Absent after an install with a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<usize>,
+}
+
+fn full() -> String {
+    crate::intent::profile::FULL.to_owned()
 }
 
 pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
@@ -45,10 +52,12 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         Some(watch) => Some(watch.report(Some(install.cluster().await?)).await.left.len()),
         None => None,
     };
-    let (lab, lab_id, version) = (lock.name.clone(), lock.lab_id().to_string(), lock.version.clone());
-    let receipt = Receipt { lab, lab_id, version, images, egress };
+    let (lab, lab_id, version) = (lock.name.clone(), install.complete.lab_id().to_string(), lock.version.clone());
+    let profile = install.complete.profile().name.clone();
+    let receipt = Receipt { lab, lab_id, profile, version, images, egress };
     let counts = install.apply(Step::Receipt, &[object(&receipt)?]).await?;
-    let detail = format!("lab {} in {}/{}", lock.lab_id().short(), RECEIPT.0, RECEIPT.1);
+    let (id, profile) = (install.complete.lab_id().short(), &receipt.profile);
+    let detail = format!("lab {id}, profile {profile}, in {}/{}", RECEIPT.0, RECEIPT.1);
     Ok(if counts.changed.is_empty() { Done::unchanged(detail) } else { Done::changed(detail) })
 }
 

@@ -44,6 +44,8 @@ pub struct StepReport {
 pub struct Report {
     /// Identity of the lab.
     pub lab_id: String,
+    /// How much of it: `full`, or another of its profiles.
+    pub profile: String,
     /// The kubectl context.
     pub context: String,
     /// Every step that ran, by when it began; several may run at the same time.

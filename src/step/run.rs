@@ -1,6 +1,6 @@
 //! Runs the steps of an install and tells what each did.
 
-use std::{ops::Deref, time::Instant};
+use std::{ops::Deref, path::Path, time::Instant};
 
 use tokio::sync::OnceCell;
 
@@ -89,6 +89,14 @@ fn resumed(left: &Unfinished) -> String {
     text
 }
 
+/// What journals of a target are kept under: clusters of different kubeconfigs may have contexts of the same name.
+pub fn journal_key(target: &Target, kubeconfig: Option<&Path>) -> String {
+    match (target, kubeconfig) {
+        (Target::Existing { .. }, Some(path)) => format!("{} of {}", target.key(), path.display()),
+        _ => target.key(),
+    }
+}
+
 impl Install {
     /// Prepares an install; nothing happens yet.
     pub fn new(setup: Setup) -> Self {
@@ -107,9 +115,11 @@ impl Install {
             self.reporter.report(Event::Note { text: resumed(&left) });
         }
         let selected = Step::between(&self.target, self.options.from, self.options.until);
+        self.kept(journal.keep_profile(Some(&self.complete.profile().name)));
         let steps = engine::install(self, &selected, &journal, self.reporter.as_ref()).await?;
         Ok(Report {
-            lab_id: self.complete.lock().lab_id().to_string(),
+            lab_id: self.complete.lab_id().to_string(),
+            profile: self.complete.profile().name.clone(),
             context: self.target.context().to_owned(),
             steps,
             seconds: begun.elapsed().as_secs_f64(),
@@ -126,12 +136,15 @@ impl Install {
         self.end_leftovers().await?;
         let steps = undo::order(&self.target, to);
         let Undone { removed, kept } = engine::reset(self, &steps, &journal, self.reporter.as_ref()).await?;
+        if to.is_none() || steps.contains(&Step::Cluster) {
+            self.kept(journal.keep_profile(None));
+        }
         Ok(Removed { context: self.target.context().to_owned(), removed, kept })
     }
 
     /// The journal of this lab in this target.
     fn journal(&self) -> Result<Journal, JournalError> {
-        Journal::open(&self.journals, &self.journal_key(), &self.complete.lock().lab_id().to_string())
+        Journal::open(&self.journals, &self.journal_key(), &self.complete.lab_id().to_string())
     }
 
     /// Where programs are written down that would go on should this process be killed.
@@ -147,11 +160,31 @@ impl Install {
         Ok(())
     }
 
-    /// What journals are kept under: clusters of different kubeconfigs may have contexts of the same name.
+    /// A journal that cannot be written costs a run nothing but its memory.
+    fn kept(&self, written: std::io::Result<()>) {
+        if let Err(error) = written {
+            tracing::warn!(%error, "the journal does not know the profile");
+        }
+    }
+
+    /// What journals are kept under.
     pub(super) fn journal_key(&self) -> String {
-        match (&self.target, &self.kubeconfig) {
-            (Target::Existing { .. }, Some(path)) => format!("{} of {}", self.target.key(), path.display()),
-            _ => self.target.key(),
+        journal_key(&self.target, self.kubeconfig.as_deref())
+    }
+
+    /// MiB of memory for a node that Minikube makes: as a person said, else as the profile asks.
+    pub(super) fn memory(&self) -> u32 {
+        match &self.target {
+            Target::Minikube { memory: Some(memory), .. } => *memory,
+            _ => self.complete.profile().memory,
+        }
+    }
+
+    /// CPUs for it, likewise.
+    pub(super) fn cpus(&self) -> u32 {
+        match &self.target {
+            Target::Minikube { cpus: Some(cpus), .. } => *cpus,
+            _ => self.complete.profile().cpus,
         }
     }
 

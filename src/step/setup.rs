@@ -25,6 +25,8 @@ pub struct Options {
     pub force_conflicts: bool,
     /// Give children no way out.
     pub offline: bool,
+    /// How much of the lab, by a profile's name, where a person said it.
+    pub profile: Option<String>,
     /// First step.
     pub from: Option<Step>,
     /// Last step.

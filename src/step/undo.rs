@@ -88,7 +88,7 @@ pub(super) async fn undo(install: &Install, step: Step) -> Result<Undone, Instal
         Step::Policies => remove(install, step, "policies", &install.objects().await?.policies).await,
         Step::Istio => mesh(install).await,
         Step::Calico => network(install).await,
-        Step::Cluster => profile(install).await,
+        Step::Cluster => cluster_itself(install).await,
         Step::Preflight | Step::Blobs | Step::Cache | Step::BaseImage | Step::Preload | Step::Images | Step::Prune => {
             Ok(Undone::default())
         }
@@ -141,12 +141,12 @@ async fn network(install: &Install) -> Result<Undone, InstallError> {
     Ok(Undone::of("Calico", removal))
 }
 
-async fn profile(install: &Install) -> Result<Undone, InstallError> {
-    let Target::Minikube { profile, .. } = &install.target else { return Ok(Undone::default()) };
-    let minikube = cluster::minikube(install, profile)?;
+async fn cluster_itself(install: &Install) -> Result<Undone, InstallError> {
+    let Target::Minikube { cluster: name, .. } = &install.target else { return Ok(Undone::default()) };
+    let minikube = cluster::minikube(install, name)?;
     let there = minikube.status().await?.is_some();
     minikube.delete().await?;
-    let removed = there.then(|| format!("the Minikube profile {profile} with everything in it"));
+    let removed = there.then(|| format!("the cluster {name} with everything in it"));
     Ok(Undone { removed: removed.into_iter().collect(), kept: Vec::new() })
 }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_in_a_cluster_goes_with_it() {
-        let ours = Target::Minikube { profile: "ztlab".to_owned(), memory: 6144, cpus: 4 };
+        let ours = Target::Minikube { cluster: "ztlab".to_owned(), memory: None, cpus: None };
         assert_eq!(order(&ours, None), [Step::Cluster]);
         assert_eq!(order(&ours, Some(Step::BaseImage)), [Step::Cluster]);
         assert_eq!(order(&ours, Some(Step::Istio)), [Step::Receipt, Step::Addons, Step::App, Step::Policies]);

@@ -73,7 +73,7 @@ pub struct Outcome {
 /// When the lab is incomplete or does not run. While it watches, what is wrong with an edit is told, and the next
 /// edit is waited for.
 pub async fn run(context: &Context, target: Target, options: Options, request: &Request) -> miette::Result<Outcome> {
-    let install = install::prepare(context, target, options)?;
+    let install = install::prepare(context, target, options).await?;
     let apps = chosen_apps(install.complete.lock(), &request.apps)?;
     install.connect().await?;
     let say = |text: String| context.reporter.report(Event::Note { text });

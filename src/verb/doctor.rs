@@ -4,29 +4,33 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Context, install};
+use super::{Context, install, profile};
 use crate::{
     lockfile,
     machine::{self, Finding, Grade, Needs, Places},
     plan::Plan,
-    step::POD_CIDR,
+    step::{POD_CIDR, Target, smaller},
     store::Store,
 };
 
 /// What a person asks about.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The Minikube profile.
-    pub profile: String,
-    /// MiB for the node.
-    pub memory: u32,
-    /// CPUs for the node.
-    pub cpus: u32,
+    /// The cluster that an install would make.
+    pub cluster: String,
+    /// How much of the lab; what is installed there, or everything, when absent.
+    pub profile: Option<String>,
+    /// MiB for the node; as the profile asks when absent.
+    pub memory: Option<u32>,
+    /// CPUs for the node; as the profile asks when absent.
+    pub cpus: Option<u32>,
 }
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diagnosis {
+    /// How much of the lab the machine was judged by.
+    pub profile: String,
     /// One finding a check, in the order in which they should be mended.
     pub findings: Vec<Finding>,
 }
@@ -53,12 +57,15 @@ impl Diagnosis {
     }
 }
 
-/// Looks at the machine. Opens no socket but Docker's.
+/// Looks at the machine. Opens no socket but Docker's and, when no profile is named, the cluster's.
 ///
 /// # Errors
 /// When the lock cannot be read, or has nothing for this kind of machine.
 pub async fn run(context: &Context, request: &Request) -> miette::Result<Diagnosis> {
-    let lock = lockfile::read(&context.lock_path())?;
+    let whole = lockfile::read(&context.lock_path())?;
+    let target = Target::Minikube { cluster: request.cluster.clone(), memory: request.memory, cpus: request.cpus };
+    let profile = profile::choose(context, &target, &whole, request.profile.as_deref()).await?.profile;
+    let lock = whole.narrowed(&profile);
     let node = install::node_platform(&lock)?;
     // A store that is not there yet is one without blobs; looking must not make it.
     let present = if context.store.exists() { Store::open(&context.store)?.present()? } else { BTreeMap::new() };
@@ -68,9 +75,11 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Diagnos
     layers.sort_by_key(|layer| layer.digest);
     layers.dedup();
     let needs = Needs {
-        profile: request.profile.clone(),
-        memory: u64::from(request.memory) << 20,
-        cpus: request.cpus,
+        cluster: request.cluster.clone(),
+        profile: profile.name.clone(),
+        memory: u64::from(request.memory.unwrap_or(profile.memory)) << 20,
+        smaller: smaller(&whole, &profile),
+        cpus: request.cpus.unwrap_or(profile.cpus),
         architecture: node.architecture().to_owned(),
         kubernetes: lock.version.get("kubernetes").map(|version| format!("v{version}")),
         pod_cidr: POD_CIDR.to_owned(),
@@ -81,12 +90,12 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Diagnos
     let kubeconfig = install::kubeconfig(context);
     let places = Places {
         environment: &environment,
-        profile: &request.profile,
+        cluster: &request.cluster,
         minikube_home: &home,
         store: &context.store,
         kubeconfig: kubeconfig.as_deref(),
     };
     let ignored_variables = machine::ignored_variables(&context.environment);
     let facts = machine::Facts { ignored_variables, ..machine::gather(&places).await };
-    Ok(Diagnosis { findings: machine::judge(&facts, &needs) })
+    Ok(Diagnosis { profile: profile.name, findings: machine::judge(&facts, &needs) })
 }

@@ -48,6 +48,7 @@ pub struct Estimate {
 pub async fn run(context: &Context, request: &Request, sample: Duration) -> miette::Result<Estimate> {
     let lock = lockfile::read(&context.lock_path())?;
     refuse_unknown(&lock, &request.only)?;
+    let request = &super::fetch::of_profile(&lock, request)?;
     let store = context.open_store()?;
     let only = super::fetch::with_parts(&lock, &request.only);
     let plan = Plan::new(&lock, &store.present()?, &only);

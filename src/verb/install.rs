@@ -7,11 +7,17 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Context, build::unlocked, plan::Planned, shell, signature};
+use super::{
+    Context,
+    build::unlocked,
+    plan::Planned,
+    profile::{self, Chosen},
+    shell, signature,
+};
 use crate::{
     base::{Event, Platform},
     cluster::{client::Cluster, process::Environment},
-    lockfile::{self, CheckedLock, Lock},
+    lockfile::{self, CheckedLock, Lock, Profile},
     plan::Complete,
     resolve::source_digest,
     step::{Install, Options, Report, Setup, Step, Target, dry_run::Changes, egress::Watch, undo::Removed},
@@ -41,37 +47,48 @@ pub enum PlatformError {
     },
 }
 
-/// The lab of a context, every locked byte at hand.
+/// The lab of a context as a profile has it, every locked byte of that at hand.
 ///
 /// # Errors
-/// When the lock is unreadable or incomplete or its signature does not fit, or the store lacks a blob: the error names it.
-pub fn complete(context: &Context) -> miette::Result<Complete> {
-    let lock = CheckedLock::new(lockfile::read(&context.lock_path())?)?;
-    signature::judge(context, &lock)?;
+/// When the lock has gaps that matter or its signature does not fit, or the store lacks a blob: the error names it.
+pub fn complete(context: &Context, lock: &Lock, profile: Profile) -> miette::Result<Complete> {
+    // Gaps are told before a store is made.
+    CheckedLock::new(lock.narrowed(&profile))?;
+    signature::judge(context, lock)?;
     let store = Store::open(&context.store)?;
-    if let Err(error) = super::store::note(context, &store, &lock) {
+    if let Err(error) = super::store::note(context, &store, lock) {
         // Nobody collects in a store that cannot be written.
         tracing::debug!(%error, "the store does not know this lab");
     }
-    Ok(Complete::open(lock, store)?)
+    Ok(Complete::open_as(lock, profile, store)?)
+}
+
+/// The whole lab: whoever hands it on hands on every profile.
+///
+/// # Errors
+/// As for [`complete`], and when the lock cannot be read.
+pub fn whole(context: &Context) -> miette::Result<Complete> {
+    complete(context, &lockfile::read(&context.lock_path())?, Profile::default())
 }
 
 /// Prepares the steps for a target.
 ///
 /// # Errors
 /// When the lab is incomplete or not for this machine.
-pub fn prepare(context: &Context, target: Target, options: Options) -> miette::Result<Install> {
-    prepare_watched(context, target, options, None)
+pub async fn prepare(context: &Context, target: Target, options: Options) -> miette::Result<Install> {
+    Ok(prepare_watched(context, target, options, None).await?.0)
 }
 
-/// The same, with somebody who counts what tries to leave.
-fn prepare_watched(
+/// The same, with somebody who counts what tries to leave; and how the profile was chosen.
+async fn prepare_watched(
     context: &Context,
     target: Target,
     options: Options,
     egress: Option<Arc<Watch>>,
-) -> miette::Result<Install> {
-    let complete = complete(context)?;
+) -> miette::Result<(Install, Chosen)> {
+    let lock = lockfile::read(&context.lock_path())?;
+    let chosen = profile::choose(context, &target, &lock, options.profile.as_deref()).await?;
+    let complete = complete(context, &lock, chosen.profile.clone())?;
     let host = Platform::current().ok_or(PlatformError::Machine)?;
     locked_for("host", host, &complete.lock().host)?;
     let node = node_platform(complete.lock())?;
@@ -79,7 +96,7 @@ fn prepare_watched(
         Some(watch) => scrubbed(context).offline_by(&watch.proxy(), []),
         None => children(context),
     };
-    Ok(Install::new(Setup {
+    let install = Install::new(Setup {
         lab: context.lab.clone(),
         complete,
         target,
@@ -92,7 +109,8 @@ fn prepare_watched(
         options,
         egress,
         reporter: context.reporter.clone(),
-    }))
+    });
+    Ok((install, chosen))
 }
 
 /// The platform of a node on this machine, which the lock has to know.
@@ -136,8 +154,9 @@ fn scrubbed(context: &Context) -> Environment {
 /// The first step's that fails; else why there is no record.
 pub async fn run(context: &Context, target: Target, options: Options, record: Option<&Path>) -> miette::Result<Report> {
     let watch = if options.offline { Some(Arc::new(Watch::start().await?)) } else { None };
-    let install = prepare_watched(context, target, options, watch.clone())?;
-    signature::introduce(context, install.complete.lock())?;
+    let (install, chosen) = prepare_watched(context, target, options, watch.clone()).await?;
+    signature::introduce(context, install.complete.whole_lock())?;
+    say_profile(context, &chosen);
     for app in edited(&context.lab, install.complete.lock()) {
         context.reporter.report(Event::Warning { text: format!("{} (the locked image is installed)", unlocked(&app)) });
     }
@@ -155,6 +174,17 @@ pub async fn run(context: &Context, target: Target, options: Options, record: Op
         Err(_) => {}
     }
     result
+}
+
+/// Says how much of the lab this is, where that is not everything or not what a person just typed.
+fn say_profile(context: &Context, chosen: &Chosen) {
+    let Chosen { profile, asked } = chosen;
+    if profile.is_full() {
+        return;
+    }
+    let how = if *asked { "" } else { ", as it was there before (`--profile full` is the whole lab)" };
+    let without = profile.without.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    context.reporter.report(Event::Note { text: format!("profile {}{how}: without {without}", profile.name) });
 }
 
 /// Runs an offline install and looks after what left meanwhile. What was refused is told after a failure too: a program
@@ -208,7 +238,7 @@ pub struct DryRun {
 /// # Errors
 /// When the lab is incomplete, or the server refuses an object.
 pub async fn dry_run(context: &Context, target: Target, options: Options) -> miette::Result<DryRun> {
-    let install = prepare(context, target, options)?;
+    let install = prepare(context, target, options).await?;
     Ok(DryRun { planned: super::plan::of(&install)?, changes: install.changes().await? })
 }
 
@@ -217,7 +247,7 @@ pub async fn dry_run(context: &Context, target: Target, options: Options) -> mie
 /// # Errors
 /// When the cluster refuses.
 pub async fn reset(context: &Context, target: Target, options: Options, to: Option<Step>) -> miette::Result<Removed> {
-    prepare(context, target, options)?.reset(to).await
+    prepare(context, target, options).await?.reset(to).await
 }
 
 /// Minikube's folder: `$MINIKUBE_HOME/.minikube`, or `$MINIKUBE_HOME` itself when it already ends so

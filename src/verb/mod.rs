@@ -12,6 +12,7 @@ pub mod lock;
 pub mod open;
 pub mod plan;
 pub mod preload;
+pub mod profile;
 pub mod pull;
 pub mod push;
 pub mod receipt;

@@ -6,6 +6,7 @@ use crate::{
         client::Cluster,
         forward::{Forward, Target as Place},
     },
+    lockfile,
     step::Target,
 };
 
@@ -34,6 +35,14 @@ impl Dashboard {
         }
     }
 
+    /// The member of the locked archive that brings it; the app is always there.
+    fn member(self) -> Option<&'static str> {
+        match self {
+            Self::App => None,
+            other => Some(other.service().0),
+        }
+    }
+
     /// The loopback port when the user names none.
     fn default_port(self) -> u16 {
         match self {
@@ -41,6 +50,27 @@ impl Dashboard {
             other => other.service().1,
         }
     }
+}
+
+/// The lab that is there has no such dashboard.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("there is no {dashboard}: the lab was installed in its profile {profile}, which leaves it out")]
+#[diagnostic(code("open::left_out"), help("`ztlab install --profile full` adds it, where the machine has the memory"))]
+pub struct LeftOut {
+    dashboard: &'static str,
+    profile: String,
+}
+
+/// Says so, before a Service is looked for that nobody made.
+async fn refuse_left_out(context: &Context, target: &Target, dashboard: &'static str) -> miette::Result<()> {
+    // A lab without a lock that can be read may have a dashboard all the same.
+    let Ok(lock) = lockfile::read(&context.lock_path()) else { return Ok(()) };
+    let Some(profile) = super::profile::installed(context, target).await.and_then(|name| lock.profile(&name).ok())
+    else {
+        return Ok(());
+    };
+    let left = lock.file.keys().any(|file| profile.leaves_out(&format!("file.{file}.{dashboard}")));
+    if left { Err(LeftOut { dashboard, profile: profile.name }.into()) } else { Ok(()) }
 }
 
 /// Opens a way to a dashboard; it closes when the value is dropped.
@@ -54,6 +84,9 @@ pub async fn run(
     port: Option<u16>,
 ) -> miette::Result<Forward> {
     let cluster = Cluster::connect(super::install::kubeconfig(context).as_deref(), target.context()).await?;
+    if let Some(name) = dashboard.member() {
+        refuse_left_out(context, target, name).await?;
+    }
     let (name, service_port) = dashboard.service();
     let place = Place::Service { namespace: "istio-system".to_owned(), name: name.to_owned(), port: service_port };
     Ok(Forward::open(&cluster.client, place, port.unwrap_or_else(|| dashboard.default_port())).await?)

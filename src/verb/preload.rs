@@ -8,13 +8,16 @@ use super::{
     Context,
     install::{children, complete, node_platform},
     lock::refuse_unknown,
+    profile::choose,
 };
 use crate::{
     base::Event,
+    intent::profile::FULL,
+    lockfile,
     node::{Node, NodeAddress, Runtime},
     plan::is_selected,
     step::{
-        Step,
+        Step, Target,
         draft::Drafts,
         images::{self, LabImage, Role},
         preload,
@@ -28,6 +31,10 @@ pub struct Request {
     pub node: NodeAddress,
     /// Whether Kubernetes' own images go there too: a node that ztlab makes needs them.
     pub bootstrap: bool,
+    /// How much of the lab, by a profile's name; what is there, or everything, when absent.
+    pub profile: Option<String>,
+    /// The cluster that the node is of, where it is one that ztlab makes.
+    pub cluster: Option<String>,
     /// Only these images; all that pods of the lab run when empty.
     pub only: Vec<String>,
 }
@@ -61,7 +68,15 @@ pub struct Outcome {
 /// When the lab is incomplete or not for this machine, when the node cannot be reached, or when it does not have the
 /// locked images afterwards.
 pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome> {
-    let complete = complete(context)?;
+    let lock = lockfile::read(&context.lock_path())?;
+    let profile = match (&request.cluster, request.profile.as_deref()) {
+        (Some(cluster), asked) => {
+            let target = Target::Minikube { cluster: cluster.clone(), memory: None, cpus: None };
+            choose(context, &target, &lock, asked).await?.profile
+        }
+        (None, asked) => lock.profile(asked.unwrap_or(FULL))?,
+    };
+    let complete = complete(context, &lock, profile)?;
     refuse_unknown(complete.lock(), &request.only)?;
     let platform = node_platform(complete.lock())?;
     let images = wanted(images::of_lock(complete.lock(), platform), request);
@@ -71,7 +86,7 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     let loaded =
         preload::fill(&node, &images, &complete, platform, &context.reporter, Drafts::default(), &said).await?;
     Ok(Outcome {
-        lab_id: complete.lock().lab_id().to_string(),
+        lab_id: complete.lab_id().to_string(),
         node: node.to_string(),
         runtime: match node.runtime() {
             Runtime::Docker => "docker",
@@ -116,7 +131,8 @@ mod tests {
         ];
         let names = |bootstrap, only: &[&str]| {
             let only = only.iter().map(|name| (*name).to_owned()).collect();
-            let request = Request { node: "docker:n".parse().unwrap(), bootstrap, only };
+            let node = "docker:n".parse().unwrap();
+            let request = Request { node, bootstrap, profile: None, cluster: None, only };
             wanted(all.clone(), &request).into_iter().map(|image| image.name).collect::<Vec<_>>()
         };
         assert_eq!(names(false, &[]), ["app.backend"]);

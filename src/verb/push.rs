@@ -76,7 +76,7 @@ pub async fn run(context: &Context, request: Request) -> miette::Result<Outcome>
     let client = Arc::new(Client::new(network, Arc::clone(&context.reporter))?);
     let work = context.clone();
     let (plan, lab) = blocking(move || {
-        let complete = install::complete(&work)?;
+        let complete = install::whole(&work)?;
         signature::introduce(&work, complete.lock())?;
         let lab = Identity { name: complete.lock().name.clone(), id: complete.lock().lab_id() };
         Ok::<_, miette::Report>((PushPlan::new(&complete, read_lab(&work.lab)?, destination)?, lab))

@@ -32,7 +32,13 @@ const FIELD_MANAGER: &str = "ztlab-verify";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Proved {
     lab_id: String,
+    #[serde(default = "full")]
+    profile: String,
     probes: BTreeMap<String, String>,
+}
+
+fn full() -> String {
+    crate::intent::profile::FULL.to_owned()
 }
 
 /// A receipt: no time, no name of a machine, so that two laptops with the same lab have the same.
@@ -134,24 +140,44 @@ pub async fn show(context: &Context, target: &Target, output: Option<&Path>) -> 
     Ok(shown)
 }
 
-/// Results of another lab say nothing about this one.
+/// What was installed, as the receipt in a cluster says; none where there is no receipt.
+///
+/// # Errors
+/// When the cluster does not answer, or something else is in the receipt's place.
+pub(super) async fn of(client: &Client) -> Result<Option<Receipt>, Unreadable> {
+    let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| Unreadable {
+        place: format!("{}/{}", RECEIPT.0, RECEIPT.1),
+        source,
+    };
+    let map = maps(client).get_opt(RECEIPT.1).await.map_err(|source| unreadable(Box::new(source)))?;
+    let data = map.and_then(|map| map.data).unwrap_or_default();
+    let receipt = data.get(RECEIPT_KEY).map(|text| serde_json::from_str(text)).transpose();
+    receipt.map_err(|source| unreadable(Box::new(source)))
+}
+
+/// Results of another lab or profile say nothing about this one.
 fn joined(receipt: &str, proved: Option<&str>) -> Result<Shown, Unreadable> {
     let installed: Receipt = serde_json::from_str(receipt)
         .map_err(|source| Unreadable { place: format!("{}/{}", RECEIPT.0, RECEIPT.1), source: Box::new(source) })?;
     let proved = proved.and_then(|text| serde_json::from_str::<Proved>(text).ok());
-    let probes = proved.filter(|proved| proved.lab_id == installed.lab_id).map(|proved| proved.probes);
+    let same = |proved: &Proved| (&proved.lab_id, &proved.profile) == (&installed.lab_id, &installed.profile);
+    let probes = proved.filter(same).map(|proved| proved.probes);
     Ok(Shown { installed, probes: probes.unwrap_or_default() })
 }
 
 /// Keeps what a whole run of the probes found, where an install has left its receipt.
-pub(super) async fn keep(client: &Client, lab_id: &str, verdicts: &[Verdict]) {
+pub(super) async fn keep(client: &Client, lab_id: &str, profile: &str, verdicts: &[Verdict]) {
     let word = |outcome: &Outcome| match outcome {
         Outcome::Passed => "passed",
         Outcome::Failed { .. } => "failed",
         Outcome::Skipped { .. } => "skipped",
     };
     let probes = verdicts.iter().map(|one| (one.probe.name.to_owned(), word(&one.outcome).to_owned())).collect();
-    let Ok(text) = serde_json::to_string_pretty(&Proved { lab_id: lab_id.to_owned(), probes }) else { return };
+    let Ok(text) =
+        serde_json::to_string_pretty(&Proved { lab_id: lab_id.to_owned(), profile: profile.to_owned(), probes })
+    else {
+        return;
+    };
     let patch = Patch::Merge(json!({"data": {PROBES_KEY: text}}));
     let written = maps(client).patch(RECEIPT.1, &PatchParams::apply(FIELD_MANAGER), &patch).await;
     if let Err(error) = written {
@@ -223,6 +249,8 @@ mod tests {
         let of = |lab_id: &str| format!(r#"{{"lab_id": "{lab_id}", "probes": {{"gateway": "passed"}}}}"#);
         assert_eq!(joined(RECEIPT_TEXT, Some(&of("sha256:1"))).unwrap().probes["gateway"], "passed");
         assert!(joined(RECEIPT_TEXT, Some(&of("sha256:9"))).unwrap().probes.is_empty());
+        let small = of("sha256:1").replace("\"probes\"", "\"profile\": \"small\", \"probes\"");
+        assert!(joined(RECEIPT_TEXT, Some(&small)).unwrap().probes.is_empty(), "of another profile");
         assert!(joined(RECEIPT_TEXT, None).unwrap().probes.is_empty());
         assert!(joined("not JSON", None).is_err());
     }
@@ -242,7 +270,7 @@ mod tests {
             r#"{"lab_id":"sha256:1","lab":"zero-trust","probes":{},"images":{"docker.io/library/nginx:1":"sha256:2"},"version":{"istio":"1.20.0"}}"#,
         );
         let equal = diff(&one, &same).unwrap();
-        assert!(equal.verdict().is_ok() && equal.equal == 4, "{equal:?}");
+        assert!(equal.verdict().is_ok() && equal.equal == 5, "{equal:?}");
 
         let other = file(
             "other",
@@ -253,6 +281,10 @@ mod tests {
         assert_eq!(names, ["images.docker.io/library/nginx:1", "version.calico"]);
         assert_eq!((&differs.differences[1].one, differs.differences[1].other.as_deref()), (&None, Some("3.27.0")));
         assert!(differs.verdict().unwrap_err().to_string().contains("2 of their parts"));
+
+        let small = file("small", &RECEIPT_TEXT.replace("\"lab_id\"", "\"profile\": \"small\", \"lab_id\""));
+        let differs = diff(&one, &small).unwrap().differences;
+        assert_eq!((differs.len(), differs[0].name.as_str(), differs[0].one.as_deref()), (1, "profile", Some("full")));
 
         assert!(diff(&one, &file("none", "{}")).unwrap_err().to_string().contains("not a receipt"));
     }

@@ -58,7 +58,8 @@ pub async fn write(install: &Install, path: &Path) -> miette::Result<usize> {
     let record = Record {
         schema: SCHEMA,
         lab: lock.name.clone(),
-        lab_id: lock.lab_id().to_string(),
+        lab_id: install.complete.lab_id().to_string(),
+        profile: install.complete.profile().name.clone(),
         own_cluster: matches!(install.target, Target::Minikube { .. }),
         containers: containers(&pods.map_err(RecordError::Ask)?.items),
         node_images: images.into_iter().map(|(reference, id)| (reference, id.config.to_string())).collect(),

@@ -122,7 +122,7 @@ fn write_roster(path: &Path, seats: &[SeatDocument]) -> miette::Result<()> {
 async fn catalog(context: &Context) -> miette::Result<Catalog> {
     let context = context.clone();
     blocking(move || {
-        let complete = install::complete(&context)?;
+        let complete = install::whole(&context)?;
         let signature = match fs_err::read(context.lab.join("lock/ztlab.lock.minisig")) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

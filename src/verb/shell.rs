@@ -100,8 +100,10 @@ pub fn refuse_nested(context: &Context) -> Result<(), ShellError> {
 /// When a pinned program is not in the store, the kubeconfig cannot be read, a context that was named is not in it, or
 /// the folder cannot be written.
 pub fn prepare(context: &Context, target: &Target) -> miette::Result<Session> {
-    let lock = CheckedLock::new(lockfile::read(&context.lock_path())?)?;
+    let lock = lockfile::read(&context.lock_path())?;
     signature::judge(context, &lock)?;
+    // Programs are the same in every profile; an image that a lab with less never fetched may still be pending.
+    let lock = CheckedLock::new(lock.without_images())?;
     let host = Platform::current().ok_or(PlatformError::Machine)?;
     let store = Store::open(&context.store)?;
     let mut programs = Vec::new();
@@ -206,8 +208,8 @@ fn variables(context: &Context, target: &Target, folder: &Path) -> BTreeMap<Stri
         // Where the user's own start files of zsh are.
         ("ZTLAB_SHELL_ZDOTDIR", outside("ZDOTDIR")),
     ]);
-    if let Target::Minikube { profile, .. } = target {
-        variables.insert("MINIKUBE_PROFILE", profile.clone());
+    if let Target::Minikube { cluster, .. } = target {
+        variables.insert("MINIKUBE_PROFILE", cluster.clone());
     }
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

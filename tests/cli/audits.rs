@@ -35,19 +35,65 @@ fn the_shipped_lock_is_what_the_shipped_lab_asks_for() {
     assert_eq!((ran.exit, ran.stderr.as_str(), found(&ran).as_str()), (0, "", ""), "{}", ran.stdout);
     let askers: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.starts_with("lab ")).skip(1).collect();
     insta::assert_snapshot!(askers.join("\n"), @"
-    Calico's operator 1.32.3               7
-    Istio 1.20.0's charts                  3
-    Istio 1.20.0's injection               6
-    Minikube 1.32.0                        12
-    file.istio member grafana              1
-    file.istio member kiali                1
-    file.istio member prometheus           2
-    manifest.tigera-operator               1
-    manifests/02-backend-deployment.yaml   1
-    manifests/04-frontend-deployment.yaml  1
-    manifests/06-loadtest.yaml             1
-    ztlab install                          1
-    ztlab verify                           1
+      Calico's operator 1.32.3               7
+      Istio 1.20.0's charts                  3
+      Istio 1.20.0's injection               6
+      Minikube 1.32.0                        12
+      file.istio member grafana              1
+      file.istio member kiali                1
+      file.istio member prometheus           2
+      manifest.tigera-operator               1
+      manifests/02-backend-deployment.yaml   1
+      manifests/04-frontend-deployment.yaml  1
+      manifests/06-loadtest.yaml             1
+      ztlab install                          1
+      ztlab verify                           1
+    profile full: 28 images, closed: what is asked for, and nothing else
+    profile no-addons: 24 images, closed: what is asked for, and nothing else
+    profile small: 21 images, closed: what is asked for, and nothing else
+    ");
+}
+
+/// Each list is closed: what such a lab asks for is in it, and nothing else is.
+#[test]
+fn each_profile_of_the_shipped_lab_is_closed() {
+    let home = home();
+    let ran = home.run(&["--json", "lock", "audit"]);
+    let line: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let profiles = line["outcome"]["profiles"].as_array().unwrap();
+    let told: Vec<_> =
+        profiles.iter().map(|one| (one["profile"].as_str().unwrap(), one["closed"].as_bool().unwrap())).collect();
+    assert_eq!(told, [("full", true), ("no-addons", true), ("small", true)]);
+}
+
+#[test]
+fn what_a_profile_forgets_to_leave_out_and_what_it_must_not_are_found() {
+    let home = home();
+    let small = |from: &str, to: &str| {
+        let text = fs_err::read_to_string(home.path(LOCK)).unwrap();
+        let (before, after) = text.split_at(text.find("[profile.small]").unwrap());
+        assert!(after.contains(from), "{from}");
+        home.write(LOCK, &format!("{before}{}", after.replacen(from, to, 1)));
+    };
+    small("\"image.kiali\", ", "");
+    small("\"image.calico-csi\"", "\"image.calico-cni\", \"image.calico-csi\"");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 11);
+    insta::assert_snapshot!(found(&ran), @r#"
+    entry                         rule      found                                                        allowed
+    docker.io/calico/cni:v3.27.0  unlocked  in the profile small: asked for by Calico's operator 1.32.3  what [profile.small] does not leave out
+        where: DaemonSet calico-system/calico-node, init container install-cni (tigera/operator v1.32.3, pkg/components/calico.go and pkg/render/node.go:1141)
+        fix: take the image out of `without` of [profile.small] in lock/ztlab.toml, or leave out what asks for it too
+    image.kiali                   unasked   in the profile small: locked, and nobody asks for it         what the profile small asks for
+        fix: add "image.kiali" to `without` of [profile.small] in lock/ztlab.toml, then `ztlab lock`
+    "#);
+    small("\"file.istio.grafana\"", "\"deployment.webapp.stress\", \"file.istio.grafana\"");
+    let ran = audit(&home);
+    assert_eq!(ran.exit, 2);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: the profile small leaves out deployment.webapp.stress, and no file of manifests/ has it
+      next: correct [profile.small] in lock/ztlab.toml (`deployment.NAMESPACE.NAME`), then `ztlab lock`
+      more: ztlab explain lab::profile
     ");
 }
 

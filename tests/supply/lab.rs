@@ -439,6 +439,34 @@ async fn only_brings_what_is_named_and_refuses_unknown_names() {
 }
 
 #[tokio::test]
+async fn a_profile_brings_what_it_needs_and_the_rest_comes_later() {
+    let bench = Bench::new().await;
+    bench.write_intent(&format!("{INTENT}\n[profile.small]\nwithout = [\"image.pause\"]\n"));
+    bench.lock().await.unwrap();
+    bench.origin.forget();
+    let profile = |name: &str| fetch::Request { profile: Some(name.to_owned()), ..fetch::Request::default() };
+    let fetched = bench.fetch_with(profile("small")).await.unwrap();
+    assert_eq!((fetched.profile.as_str(), fetched.built.len()), ("small", 1));
+    assert!(bench.origin.seen().iter().all(|seen| !seen.path.contains("/pause/")), "it leaves that out");
+    let store = || Store::open(&bench.context.store).unwrap();
+    let lock = bench.read();
+    let open = |name: &str| Complete::open_as(&lock, lock.profile(name).unwrap(), store());
+    let small = open("small").unwrap();
+    assert_eq!((small.lab_id(), small.lock().image.contains_key("pause")), (lock.lab_id(), false));
+    let missing = open("full").unwrap_err();
+    assert!(missing.to_string().contains("image.pause"), "{missing}");
+    let help = miette::Diagnostic::help(&missing).unwrap().to_string();
+    assert!(help.contains("`ztlab fetch`"), "{help}");
+    bench.origin.forget();
+    let again = bench.fetch_with(profile("small")).await.unwrap();
+    assert_eq!((again.requests, again.fetched_blobs), (0, 0));
+    assert_eq!(bench.fetch().await.unwrap().profile, "full");
+    assert!(bench.origin.seen().iter().all(|seen| seen.path.contains("/pause/")), "only what was left out");
+    open("full").unwrap();
+    assert_eq!(code(&bench.fetch_with(profile("tiny")).await.unwrap_err()), "usage::profile");
+}
+
+#[tokio::test]
 async fn an_archive_without_its_member_is_refused_at_lock_time() {
     let bench = Bench::new().await;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -20,10 +20,6 @@ pub(super) use seat::SeatArguments;
 pub(super) use serve::ServeArguments;
 pub(super) use store::StoreAction;
 
-/// MiB of memory for Minikube's node: Calico, Istio and the dashboards fit (the lab's own figure).
-pub(super) const DEFAULT_MEMORY: u32 = 6144;
-/// CPUs for Minikube's node.
-pub(super) const DEFAULT_CPUS: u32 = 4;
 /// Seconds for each gate: Calico with images at hand took 36 s on two cores.
 pub(super) const DEFAULT_TIMEOUT: u64 = 300;
 
@@ -216,6 +212,9 @@ pub(super) struct FetchArguments {
     /// Fetch only these artifacts, as `image.calico-node`
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(super) only: Vec<String>,
+    /// Fetch what this profile of the lab needs: `full`, or another of lock/ztlab.toml
+    #[arg(long, value_name = "PROFILE", conflicts_with = "only")]
+    pub(super) profile: Option<String>,
     /// Download this many blobs at once
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(super) jobs: usize,
@@ -251,9 +250,12 @@ fn time_span(text: &str) -> Result<Duration, String> {
 /// Which cluster.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TargetArguments {
-    /// Name the Minikube profile (and its kubectl context)
+    /// Take this much of the lab: `full`, or another profile of lock/ztlab.toml [default: what is there, else full]
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<String>,
+    /// Name the cluster that Minikube makes (and its kubectl context)
     #[arg(long, value_name = "NAME", default_value = "ztlab", conflicts_with = "context")]
-    pub(super) profile: String,
+    pub(super) cluster: String,
     /// Use a cluster that is already there, by its kubectl context
     #[arg(long, value_name = "NAME", requires = "node")]
     pub(super) context: Option<String>,
@@ -264,9 +266,12 @@ pub(super) struct TargetArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct PreloadArguments {
-    /// Name the Minikube profile whose node is meant; Kubernetes' own images are read back there too
+    /// Bring the images of this profile [default: what is there, else full]
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<String>,
+    /// Name the Minikube cluster whose node is meant; Kubernetes' own images are read back there too
     #[arg(long, value_name = "NAME", default_value = "ztlab", conflicts_with = "node")]
-    pub(super) profile: String,
+    pub(super) cluster: String,
     /// Use another node: docker:CONTAINER or containerd:ADDRESS
     #[arg(long, value_name = "ADDRESS")]
     pub(super) node: Option<String>,
@@ -291,12 +296,12 @@ pub(super) struct InstallArguments {
     /// Give each gate this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
     pub(super) timeout: u64,
-    /// Give the Minikube node this much memory, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
-    pub(super) memory: u32,
-    /// Give the Minikube node this many CPUs
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
-    pub(super) cpus: u32,
+    /// Give the Minikube node this much memory, in MiB [default: what the profile asks for]
+    #[arg(long, value_name = "MIB")]
+    pub(super) memory: Option<u32>,
+    /// Give the Minikube node this many CPUs [default: what the profile asks for]
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
     /// Take over fields that another field manager owns
     #[arg(long)]
     pub(super) force_conflicts: bool,
@@ -327,24 +332,27 @@ pub(super) struct StartArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
     pub(super) timeout: u64,
     /// Give the Minikube node this much memory, in MiB, should it have to be made anew
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
-    pub(super) memory: u32,
+    #[arg(long, value_name = "MIB")]
+    pub(super) memory: Option<u32>,
     /// Give the Minikube node this many CPUs, should it have to be made anew
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
-    pub(super) cpus: u32,
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
-    /// Name the Minikube profile that an install would make
+    /// Judge the machine by this much of the lab [default: what is there, else full]
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<String>,
+    /// Name the cluster that an install would make
     #[arg(long, value_name = "NAME", default_value = "ztlab")]
-    pub(super) profile: String,
-    /// How much memory the Minikube node is to have, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY)]
-    pub(super) memory: u32,
-    /// How many CPUs the Minikube node is to have
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_CPUS)]
-    pub(super) cpus: u32,
+    pub(super) cluster: String,
+    /// How much memory the Minikube node is to have, in MiB [default: what the profile asks for]
+    #[arg(long, value_name = "MIB")]
+    pub(super) memory: Option<u32>,
+    /// How many CPUs the Minikube node is to have [default: what the profile asks for]
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<u32>,
 }
 
 #[derive(Debug, Args)]

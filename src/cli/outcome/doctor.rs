@@ -2,7 +2,7 @@
 
 use owo_colors::OwoColorize as _;
 
-use crate::{cli::render::Render, machine::Grade, verb::doctor::Diagnosis};
+use crate::{cli::render::Render, intent::profile::FULL, machine::Grade, verb::doctor::Diagnosis};
 
 impl Render for Diagnosis {
     fn text(&self) -> String {
@@ -20,10 +20,11 @@ impl Render for Diagnosis {
                 lines.push(format!("    {:width$}  → {}", "", fix.bold()));
             }
         }
+        let lab = if self.profile == FULL { String::new() } else { format!(" in its profile {}", self.profile) };
         let count = |grade| self.findings.iter().filter(|finding| finding.grade == grade).count();
         lines.push(match (count(Grade::Fault), count(Grade::Warning)) {
-            (0, 0) => "this machine is fit for the lab".to_owned(),
-            (0, warnings) => format!("this machine is fit for the lab; {warnings} to know about"),
+            (0, 0) => format!("this machine is fit for the lab{lab}"),
+            (0, warnings) => format!("this machine is fit for the lab{lab}; {warnings} to know about"),
             (faults, _) => format!("{faults} to mend before an install"),
         });
         lines.join("\n")

@@ -9,7 +9,8 @@ use super::super::{
 use crate::{
     base::human_bytes,
     cluster::apply::Change,
-    step::{PlannedStep, Report, report::StepReport, undo::Removed},
+    intent::profile::FULL,
+    step::{PlannedStep, Report, images::Role, report::StepReport, undo::Removed},
     verb::{install::DryRun, plan::Planned},
 };
 
@@ -26,12 +27,37 @@ impl Render for Planned {
             _ => "`~` as seen on another machine with two cores, the others as the last runs here took",
         };
         format!(
-            "{}\ninto the context {}, about {} when everything is to be done ({source})",
+            "{}\n{}\ninto the context {}, about {} when everything is to be done ({source})",
             table(&rows),
+            closed_list(self),
             self.context,
             span(self.seconds)
         )
     }
+}
+
+/// How much of the lab it is, and every image of it by what it is for.
+fn closed_list(planned: &Planned) -> String {
+    let profile = &planned.profile;
+    let without = profile.without.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let without = if without.is_empty() { String::new() } else { format!("; without {without}") };
+    let head = format!(
+        "profile {}: a node with {} MiB and {} CPUs, {} images{without}",
+        profile.name,
+        profile.memory,
+        profile.cpus,
+        planned.images.len()
+    );
+    let rows = planned.images.iter().map(|image| {
+        let place = match image.role {
+            Role::NodeBase => "the node",
+            Role::Bootstrap => "Kubernetes",
+            Role::Workload => "pods",
+            Role::BuildBase => "built upon",
+        };
+        vec![format!("  {place}"), image.reference.clone()]
+    });
+    format!("{head}\n{}", table(&rows.collect::<Vec<_>>()))
 }
 
 fn row(step: &PlannedStep) -> Vec<String> {
@@ -57,7 +83,8 @@ impl Render for Report {
         let changed: Vec<&str> = self.steps.iter().filter(|step| step.done.changed).map(|step| step.step).collect();
         let what =
             if changed.is_empty() { "nothing changed".to_owned() } else { format!("changed: {}", changed.join(", ")) };
-        let mut line = format!("installed into the context {} in {:.1} s; {what}", self.context, self.seconds);
+        let profile = if self.profile == FULL { String::new() } else { format!(" in its profile {}", self.profile) };
+        let mut line = format!("installed{profile} into the context {} in {:.1} s; {what}", self.context, self.seconds);
         if let Some(egress) = &self.egress {
             line.push_str(&format!("\n{egress}"));
         }

@@ -3,6 +3,7 @@
 use crate::{
     base::human_bytes,
     cli::render::{Render, table},
+    lockfile::Profile,
     review::{Finding, why::Why},
     verb::lock,
 };
@@ -68,6 +69,15 @@ impl Render for lock::ShowOutcome {
             lines.extend((!blobs.is_empty()).then(|| table(&blobs)));
             lines.extend((!shown.pending.is_empty()).then(|| format!("  pending: {}", shown.pending.join(", "))));
         }
+        // A lab without profiles has nothing to compare.
+        for profile in self.profiles.iter().filter(|_| self.profiles.len() > 1) {
+            let Profile { name, memory, cpus, .. } = &profile.profile;
+            lines.push(format!(
+                "profile {name}: a node with {memory} MiB and {cpus} CPUs, {} images",
+                profile.images.len()
+            ));
+            lines.extend(profile.images.iter().map(|image| format!("  {image}")));
+        }
         lines.push(format!("lab {}, {} artifacts", self.lab_id.short(), self.artifacts.len()));
         lines.join("\n")
     }
@@ -123,6 +133,11 @@ impl Render for lock::AuditOutcome {
         let rows: Vec<Vec<String>> =
             report.askers.iter().map(|(who, count)| vec![format!("  {who}"), count.to_string()]).collect();
         lines.extend((!rows.is_empty()).then(|| table(&rows)));
+        lines.extend(self.profiles.iter().map(|one| {
+            let words =
+                if one.closed { "closed: what is asked for, and nothing else" } else { "not shown to be closed" };
+            format!("profile {}: {} images, {words}", one.profile, one.images.len())
+        }));
         lines.join("\n")
     }
 }

@@ -74,8 +74,9 @@ impl Render for fetch::Outcome {
             lines.push(format!("built: {}", self.built.join(", ")));
         }
         lines.push(format!(
-            "lab {}: {} artifacts, {} blobs, {} in the store; fetched {} blobs ({}) with {} requests",
+            "lab {}, profile {}: {} artifacts, {} blobs, {} in the store; fetched {} blobs ({}) with {} requests",
             self.lab_id.short(),
+            self.profile,
             self.artifacts,
             self.blobs,
             human_bytes(self.bytes),

@@ -8,8 +8,9 @@ use crate::{
 impl Render for Shown {
     fn text(&self) -> String {
         let installed = &self.installed;
-        let mut rows =
-            vec![vec!["lab".to_owned(), installed.lab.clone()], vec!["lab id".to_owned(), installed.lab_id.clone()]];
+        let mut rows = [("lab", &installed.lab), ("lab id", &installed.lab_id), ("profile", &installed.profile)]
+            .map(|(name, value)| vec![name.to_owned(), value.clone()])
+            .to_vec();
         let parts = [("version", &installed.version), ("image", &installed.images), ("probe", &self.probes)];
         for (kind, part) in parts {
             rows.extend(part.iter().map(|(name, value)| vec![format!("{kind} {name}"), value.clone()]));

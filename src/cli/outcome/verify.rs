@@ -30,11 +30,12 @@ impl Render for Taught<'_> {
             }
         }
         lines.push(format!(
-            "{} of {} probes passed on the context {}, lab {}",
+            "{} of {} probes passed on the context {}, lab {}, profile {}",
             self.proof.passed(),
             self.proof.verdicts.len(),
             self.proof.context,
-            self.proof.lab_id.trim_start_matches("sha256:").get(..12).unwrap_or_default()
+            self.proof.lab_id.trim_start_matches("sha256:").get(..12).unwrap_or_default(),
+            self.proof.profile
         ));
         lines.join("\n")
     }

@@ -37,6 +37,13 @@ pub enum Gate {
         /// Its name.
         name: String,
     },
+    /// A DaemonSet that is not there, or not any more.
+    DaemonSetGone {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// A Job that is done.
     Job {
         /// Its namespace.
@@ -108,6 +115,7 @@ impl fmt::Display for Gate {
         match self {
             Self::Deployment { namespace, name } => write!(formatter, "rollout of the Deployment {namespace}/{name}"),
             Self::DaemonSet { namespace, name } => write!(formatter, "rollout of the DaemonSet {namespace}/{name}"),
+            Self::DaemonSetGone { namespace, name } => write!(formatter, "removal of the DaemonSet {namespace}/{name}"),
             Self::Job { namespace, name } => write!(formatter, "end of the Job {namespace}/{name}"),
             Self::PodReady { namespace, name } => write!(formatter, "readiness of the pod {namespace}/{name}"),
             Self::ContainersReady { namespace, name } => write!(formatter, "start of the pod {namespace}/{name}"),
@@ -148,7 +156,10 @@ impl Gate {
             Self::DnsInside { .. } => pods("kube-system", "coredns"),
             // A Service says nothing about its pods' names.
             Self::ServiceReady { namespace, .. } => pods(namespace, ""),
-            Self::NodeRegistered | Self::NodesReady | Self::DefinitionEstablished { .. } => None,
+            Self::NodeRegistered
+            | Self::NodesReady
+            | Self::DefinitionEstablished { .. }
+            | Self::DaemonSetGone { .. } => None,
         }
     }
 
@@ -156,7 +167,9 @@ impl Gate {
     pub fn watched(&self) -> Watched {
         match self {
             Self::Deployment { namespace, name } => Watched::named::<Deployment>(Some(namespace), name),
-            Self::DaemonSet { namespace, name } => Watched::named::<DaemonSet>(Some(namespace), name),
+            Self::DaemonSet { namespace, name } | Self::DaemonSetGone { namespace, name } => {
+                Watched::named::<DaemonSet>(Some(namespace), name)
+            }
             Self::Job { namespace, name } => Watched::named::<Job>(Some(namespace), name),
             Self::PodReady { namespace, name } | Self::ContainersReady { namespace, name } => {
                 Watched::named::<Pod>(Some(namespace), name)
@@ -184,6 +197,8 @@ impl Gate {
         match self {
             Self::Deployment { .. } => only(objects, judge::deployment_rolled_out),
             Self::DaemonSet { .. } => only(objects, judge::daemon_set_rolled_out),
+            Self::DaemonSetGone { .. } if objects.is_empty() => State::Met,
+            Self::DaemonSetGone { .. } => State::Waiting("it is still there".to_owned()),
             Self::Job { .. } => only(objects, judge::job_done),
             Self::PodReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "Ready")),
             Self::ContainersReady { .. } => only(objects, |pod: &Pod| judge::pod_condition(pod, "ContainersReady")),
@@ -270,6 +285,15 @@ mod tests {
             "status": {"observedGeneration": 1}}),
         );
         assert_eq!(gate.judge(&[object.unwrap()]), State::Met);
+    }
+
+    #[test]
+    fn what_is_to_be_gone_is_gone_when_there_is_none() {
+        let gate = Gate::DaemonSetGone { namespace: "calico-system".to_owned(), name: "csi-node-driver".to_owned() };
+        assert_eq!(gate.watched().fields.as_deref(), Some("metadata.name=csi-node-driver"));
+        assert_eq!(gate.judge(&[]), State::Met);
+        let object = serde_json::from_value(json!({"metadata": {"name": "csi-node-driver"}})).unwrap();
+        assert!(matches!(gate.judge(&[object]), State::Waiting(_)));
     }
 
     #[test]

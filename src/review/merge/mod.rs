@@ -93,6 +93,12 @@ pub fn merge(base: &Lock, ours: &Lock, theirs: &Lock) -> Merge {
     merged.wheel = sides.section(Kind::Wheel, |lock| &lock.wheel, &mut open);
     sides.drop_lost_platforms(&mut merged);
     let reopened = sides.apps(&mut merged, &mut open);
+    for name in names([&base.profile, &ours.profile, &theirs.profile]) {
+        match three(base.profile.get(&name), ours.profile.get(&name), theirs.profile.get(&name)) {
+            Some(profile) => merged.profile.extend(profile.map(|profile| (name, profile))),
+            None => _ = open.entries.insert((Kind::Profile, name)),
+        }
+    }
     let text = text::text(&merged, ours, theirs, &open);
     Merge { conflicts: sides.conflicts(&open), reopened, text, lock: merged }
 }

@@ -107,6 +107,7 @@ fn keys(lock: &Lock) -> BTreeSet<Key> {
         all(Kind::Image, lock.image.keys().collect()),
         all(Kind::Wheel, lock.wheel.keys().collect()),
         all(Kind::App, lock.app.keys().collect()),
+        all(Kind::Profile, lock.profile.keys().collect()),
     ]
     .into_iter()
     .flatten()

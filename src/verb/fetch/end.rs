@@ -44,6 +44,7 @@ impl Run<'_> {
             self.lock.artifacts().into_iter().filter(|artifact| is_selected(&artifact.name, &self.request.only));
         Ok(Outcome {
             lab_id: self.lock.lab_id(),
+            profile: self.request.profile_name().to_owned(),
             artifacts: artifacts.count(),
             blobs: plan.present.len(),
             bytes: plan.present_bytes(),

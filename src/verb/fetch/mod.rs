@@ -18,8 +18,8 @@ use serde::Serialize;
 use crate::{
     base::{Digest, Event, digest},
     fetch::{self, Client, Lanes, Source, SourceReport, blocking},
-    intent::Intent,
-    lockfile::{self, CheckedLock, Lock},
+    intent::{Intent, profile::FULL},
+    lockfile::{self, CheckedLock, Lock, UnknownProfile},
     plan::{Plan, PlannedBlob, is_selected},
     resolve::{self, Question},
     store::Store,
@@ -43,6 +43,8 @@ pub const DEFAULT_JOBS: usize = 8;
 pub struct Request {
     /// Artifacts to fetch; empty means all.
     pub only: Vec<String>,
+    /// Fetch what this profile needs; everything when absent. Not together with `only`.
+    pub profile: Option<String>,
     /// Downloads at a time.
     pub jobs: Option<usize>,
     /// Requests to one host at a time.
@@ -62,6 +64,8 @@ pub struct Request {
 pub struct Outcome {
     /// The lab's identity.
     pub lab_id: Digest,
+    /// How much of it: `full`, or another of its profiles.
+    pub profile: String,
     /// Artifacts asked for.
     pub artifacts: usize,
     /// Their blobs.
@@ -109,9 +113,13 @@ pub async fn run_sharing(
 ) -> miette::Result<(Outcome, Option<Sharing>)> {
     let lock = lockfile::read(&context.lock_path())?;
     refuse_unknown(&lock, &request.only)?;
+    let request = &of_profile(&lock, request)?;
     look_at_intent(context, request, &lock)?;
-    if request.locked || request.share.is_some() {
-        // Laptops of one room have one lab id from the beginning.
+    if request.locked {
+        CheckedLock::new(lock.narrowed(&lock.profile(request.profile_name())?))?;
+    }
+    if request.share.is_some() {
+        // Laptops of one room have one lab id from the beginning, whatever their profiles.
         CheckedLock::new(lock.clone())?;
     }
     let standing = signature::judge(context, &lock)?;
@@ -159,6 +167,23 @@ fn client(context: &Context, request: &Request) -> miette::Result<Client> {
         }
     }
     Ok(Client::new(network, Arc::clone(&context.reporter))?)
+}
+
+impl Request {
+    /// The profile's name.
+    pub(super) fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or(FULL)
+    }
+}
+
+/// A request for a profile as one for the entries that it needs.
+pub(super) fn of_profile(lock: &Lock, request: &Request) -> Result<Request, UnknownProfile> {
+    let profile = lock.profile(request.profile_name())?;
+    if profile.is_full() {
+        return Ok(request.clone());
+    }
+    let needed = lock.narrowed(&profile).artifacts().into_iter().map(|artifact| artifact.name);
+    Ok(Request { only: needed.collect(), ..request.clone() })
 }
 
 /// Whoever asks for an app asks for what it is made of.

@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::{
     base::Digest,
     demand::{Demand, Source},
-    lockfile::{self, Lock},
+    lockfile::{self, Lock, Profile},
     review::{
         Finding,
         audit::{self, Report},
         recorded::compare,
     },
-    step::objects,
+    step::{objects, trim::trimmed},
     verb::{Context, record, verify::OWN_NAMESPACES},
 };
 
@@ -27,9 +27,22 @@ pub struct AuditOutcome {
     pub lab_id: Digest,
     /// How many recorded containers were compared as well; absent without a record.
     pub recorded: Option<usize>,
+    /// Every profile with its closed list.
+    pub profiles: Vec<AuditedProfile>,
     /// The judgement.
     #[serde(flatten)]
     pub report: Report,
+}
+
+/// A profile's images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedProfile {
+    /// `full`, `small`
+    pub profile: String,
+    /// The images that it has, by the lock's names.
+    pub images: Vec<String>,
+    /// Whether everybody who asks was looked at, each image that is asked for is among these, and no other is.
+    pub closed: bool,
 }
 
 /// The lock and the lab ask for different things.
@@ -77,8 +90,14 @@ impl AuditOutcome {
 ///
 /// # Errors
 /// When a manifest cannot be read.
-pub(super) fn demand(context: &Context, lock: &Lock) -> miette::Result<Demand> {
-    let lab = LabYaml::read(context, lock, store_if_there(context)?.as_ref())?;
+pub(super) fn demand(context: &Context, lock: &Lock, profile: &Profile) -> miette::Result<Demand> {
+    let lock = &lock.narrowed(profile);
+    let mut lab = LabYaml::read(context, lock, store_if_there(context)?.as_ref())?;
+    let own = lab.files.iter().filter(|file| file.name.starts_with("manifests/"));
+    objects::refuse_unknown(own.flat_map(|file| &file.objects), profile)?;
+    for file in &mut lab.files {
+        file.objects = trimmed(std::mem::take(&mut file.objects), profile);
+    }
     let step = |name: &str, rewritten| match name {
         _ if rewritten => "addons",
         _ if name.starts_with("manifest.") || name.starts_with("manifests/cluster") => "calico",
@@ -90,7 +109,7 @@ pub(super) fn demand(context: &Context, lock: &Lock) -> miette::Result<Demand> {
         .map(|file| Source { name: &file.name, step: step(&file.name, file.rewritten), objects: &file.objects })
         .collect();
     let unread: Vec<_> = lab.unseen.into_iter().map(|one| (one.name, one.digest)).collect();
-    Ok(objects::demand(lock, &sources, &unread))
+    Ok(objects::demand(lock, profile, &sources, &unread))
 }
 
 /// A record of another lock says nothing about this one.
@@ -114,10 +133,22 @@ pub fn audit(context: &Context, recorded: Option<&Path>) -> miette::Result<Audit
         let found = record.lab_id.trim_start_matches("sha256:").chars().take(12).collect();
         return Err(OtherLab { expected: lab_id.short(), found }.into());
     }
-    let demand = demand(context, &lock)?;
-    let mut report = audit::audit(&lock, &demand);
+    let mut report = audit::audit(&lock, &demand(context, &lock, &Profile::default())?);
+    let mut profiles = Vec::new();
+    for profile in lock.profiles() {
+        let found = audit::audit(&lock.narrowed(&profile), &demand(context, &lock, &profile)?);
+        let images = lock.images_of(&profile).into_iter().map(|(name, _)| name).collect();
+        let closed = found.findings.is_empty() && found.unseen.is_empty();
+        report.findings.extend(if profile.is_full() {
+            Vec::new()
+        } else {
+            audit::of_profile(&profile, found, &report)
+        });
+        profiles.push(AuditedProfile { profile: profile.name, images, closed });
+    }
     if let Some(record) = &record {
+        let demand = demand(context, &lock, &lock.profile(&record.profile)?)?;
         report.findings.extend(compare(&lock, &demand, record, &OWN_NAMESPACES));
     }
-    Ok(AuditOutcome { lab_id, recorded: record.map(|record| record.containers.len()), report })
+    Ok(AuditOutcome { lab_id, recorded: record.map(|record| record.containers.len()), profiles, report })
 }

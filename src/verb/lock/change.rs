@@ -70,7 +70,10 @@ pub struct Outcome {
 
 /// The entries of `new` that differ from `old`, in the lock's order, and then those that only `old` has.
 pub(super) fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
-    let names = |lock: &Lock| lock.artifacts().into_iter().map(|artifact| artifact.name).collect::<Vec<_>>();
+    let names = |lock: &Lock| {
+        let artifacts = lock.artifacts().into_iter().map(|artifact| artifact.name);
+        artifacts.chain(lock.profile.keys().map(|name| format!("profile.{name}"))).collect::<Vec<_>>()
+    };
     let (before, after) = (names(old), names(new));
     let (old_wants, new_wants) = (lockfile::wants(old), lockfile::wants(new));
     let (old_blocks, new_blocks) = (blocks(old), blocks(new));

@@ -3,12 +3,14 @@
 use miette::Diagnostic;
 use serde::Serialize;
 
+use super::yaml::LabYaml;
 use crate::{
     base::Digest,
     intent::Intent,
     lockfile::{self, Finding, Lock},
     resolve,
     review::signature::Standing,
+    step::objects::refuse_unknown,
     verb::{Context, signature},
 };
 
@@ -42,9 +44,22 @@ pub fn check(context: &Context) -> miette::Result<CheckOutcome> {
     let lock = lockfile::read(&context.lock_path())?;
     super::compatible::refuse_incompatible(context, &intent)?;
     refuse_stale(context, &intent, &lock)?;
+    refuse_unknown_deployments(context, &lock)?;
     let lock = lockfile::CheckedLock::new(lock)?;
     let signature = signature::judge(context, &lock)?;
     Ok(CheckOutcome { lab_id: lock.lab_id(), entries: lock.artifacts().len(), signature })
+}
+
+/// A profile may leave out what only the lab's own files know.
+fn refuse_unknown_deployments(context: &Context, lock: &Lock) -> miette::Result<()> {
+    if lock.profile.is_empty() {
+        return Ok(());
+    }
+    let own = LabYaml::read(context, &Lock::default(), None)?;
+    for profile in lock.profiles() {
+        refuse_unknown(own.files.iter().flat_map(|file| &file.objects), &profile)?;
+    }
+    Ok(())
 }
 
 pub(in crate::verb) fn refuse_stale(context: &Context, intent: &Intent, lock: &Lock) -> miette::Result<()> {

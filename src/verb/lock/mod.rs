@@ -24,7 +24,7 @@ use crate::{
     resolve::{self, AgeLimit, Question},
 };
 
-pub use audit::{AuditFailed, AuditOutcome, Unseen, audit};
+pub use audit::{AuditFailed, AuditOutcome, AuditedProfile, Unseen, audit};
 pub(super) use check::refuse_stale;
 pub(super) use failure::failure;
 
@@ -37,7 +37,7 @@ pub use git::GitError;
 pub use limit::age_limit;
 pub use lint::{LintOutcome, PolicyBroken, lint, policy};
 pub use merge::{InstallOutcome, MergeError, MergeOutcome, MergeRequest, install_driver, merge_files};
-pub use show::{ShowOutcome, Shown, ShownBlob, show};
+pub use show::{ShowOutcome, Shown, ShownBlob, ShownProfile, show};
 pub use why::{WhyOutcome, why};
 
 use super::{Context, signature};
@@ -107,7 +107,7 @@ pub async fn run(context: &Context, request: &Request) -> miette::Result<Outcome
     }
     failures?;
     let changes = change::changes(&old, &lock);
-    let entries = lock.artifacts().len();
+    let entries = lock.artifacts().len() + lock.profile.len();
     let differing = changes.iter().filter(|change| change.change != Kind::Removed).count();
     Ok(Outcome {
         lock: context.lock_path(),

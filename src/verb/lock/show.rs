@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Descriptor, Digest},
-    lockfile::{self, Artifact},
+    lockfile::{self, Artifact, Profile},
     plan::is_selected,
     verb::Context,
 };
@@ -20,6 +20,18 @@ pub struct ShowOutcome {
     pub lab_id: Digest,
     /// The artifacts asked for, in the lock's order.
     pub artifacts: Vec<Shown>,
+    /// Every profile of the lab; none when artifacts are named.
+    pub profiles: Vec<ShownProfile>,
+}
+
+/// A profile and its closed list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownProfile {
+    /// Name, size and what is left out.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// The full reference of every image that it has.
+    pub images: Vec<String>,
 }
 
 /// One artifact.
@@ -61,7 +73,13 @@ pub fn show(context: &Context, names: &[String]) -> miette::Result<ShowOutcome> 
         blobs: blobs.into_iter().map(|blob| ShownBlob::new(blob.role, blob.descriptor)).collect(),
         artifact: name,
     });
-    Ok(ShowOutcome { lab_id: lock.lab_id(), artifacts: artifacts.collect() })
+    let artifacts = artifacts.collect();
+    let listed = |profile: Profile| ShownProfile {
+        images: lock.images_of(&profile).into_iter().map(|(_, reference)| reference).collect(),
+        profile,
+    };
+    let profiles = if names.is_empty() { lock.profiles().into_iter().map(listed).collect() } else { Vec::new() };
+    Ok(ShowOutcome { lab_id: lock.lab_id(), artifacts, profiles })
 }
 
 impl ShownBlob {

@@ -8,7 +8,7 @@ use crate::{
     base::{Digest, wheel_tag::normalized_project},
     demand::minikube::NODE_PROGRAMS,
     intent::IntentError,
-    lockfile::{self, Lock},
+    lockfile::{self, Lock, Profile},
     review::why::{self, Use, Why},
     step::images::{Role, role_of},
     store::Store,
@@ -44,7 +44,7 @@ pub fn why(context: &Context, name: &str) -> miette::Result<WhyOutcome> {
     if meant.is_empty() {
         return Err(UnknownName { name: name.to_owned() }.into());
     }
-    let demand = demand(context, &lock)?;
+    let demand = demand(context, &lock, &Profile::default())?;
     let wheels = meant.iter().any(|entry| entry.starts_with("wheel."));
     let (requires, unread_wheels) =
         if wheels { requirements(&lock, store_if_there(context)?.as_ref()) } else { Default::default() };

@@ -15,7 +15,7 @@ pub(super) fn page(proof: &Proof, made: &str) -> String {
         String::new(),
         format!("**{}.** Made by `ztlab verify` {}, {made}.", summary(proof), env!("CARGO_PKG_VERSION")),
         String::new(),
-        format!("Lab id: `{}`", proof.lab_id),
+        format!("Lab id: `{}`, profile {}", proof.lab_id, proof.profile),
         String::new(),
     ];
     let claims = proof.verdicts.iter().map(|verdict| {

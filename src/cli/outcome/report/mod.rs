@@ -107,6 +107,7 @@ mod tests {
         let skipped = Outcome::Skipped { why: "no node".to_owned() };
         Proof {
             lab_id: "sha256:0123".to_owned(),
+            profile: "full".to_owned(),
             context: "somebodys-laptop".to_owned(),
             verdicts: vec![
                 verdict(0, Outcome::Passed, vec![]),

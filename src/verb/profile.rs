@@ -1,0 +1,55 @@
+//! Which of a lab's profiles a verb works with: the one that a person names, else the one that is there.
+
+use std::time::Duration;
+
+use super::{Context, install::kubeconfig, receipt};
+use crate::{
+    cluster::client::Cluster,
+    intent::profile::FULL,
+    lockfile::{Lock, Profile},
+    step::{Target, journal, run::journal_key},
+};
+
+/// A cluster that is stopped refuses at once; one that is stuck is not waited for.
+const ASK: Duration = Duration::from_secs(4);
+
+/// A profile, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The profile.
+    pub profile: Profile,
+    /// Whether a person named it.
+    pub asked: bool,
+}
+
+/// Chooses. Without a name: what an install that did not come to its end was about, else what the receipt in the cluster
+/// says, else what was last installed from here (a node that is stopped has no receipt to show), else everything.
+///
+/// # Errors
+/// When the lab has no profile of the name that was given.
+pub async fn choose(context: &Context, target: &Target, lock: &Lock, asked: Option<&str>) -> miette::Result<Chosen> {
+    if let Some(name) = asked {
+        return Ok(Chosen { profile: lock.profile(name)?, asked: true });
+    }
+    let last = journal::last_profile(&context.journals, &journal_key(target, kubeconfig(context).as_deref()));
+    let name = match last {
+        Some(last) if !last.ended => Some(last.name),
+        other => installed(context, target).await.or(other.map(|last| last.name)),
+    };
+    // Another lab may have been there, with profiles that this one does not have.
+    let found = name.and_then(|name| lock.profile(&name).ok());
+    let profile = match found {
+        Some(profile) => profile,
+        None => lock.profile(FULL)?,
+    };
+    Ok(Chosen { profile, asked: false })
+}
+
+/// The profile of the lab that is installed there, as far as the cluster answers and has a receipt.
+pub(super) async fn installed(context: &Context, target: &Target) -> Option<String> {
+    let asked = async {
+        let cluster = Cluster::connect(kubeconfig(context).as_deref(), target.context()).await.ok()?;
+        Some(receipt::of(&cluster.client).await.ok()??.profile)
+    };
+    tokio::time::timeout(ASK, asked).await.ok().flatten()
+}
