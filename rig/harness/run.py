@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py [supply] [whole-way] [mutations] [steps] [docker] [preload] [images] [serve]: drives the product through these parts, in this order (default: the first two).
+"""run.py [supply] [whole-way] [mutations] [steps] [profiles] [docker] [preload] [images] [serve]: drives the product through these parts, in this order (default: the first two).
 
 Closes with a line `N passed, N failed`. `README.md` of the rig says how to point it at a real upstream and a real Minikube.
 """
@@ -10,7 +10,7 @@ import time
 import unittest
 
 PARTS = {"supply": "supply_test", "whole-way": "whole_way_test", "mutations": "mutations_test",
-         "steps": "steps_test",
+         "steps": "steps_test", "profiles": "profiles_test",
          "docker": "docker_test", "preload": "preload_test",
          "images": "images_test", "serve": "serve_test"}
 

@@ -22,6 +22,9 @@ const (
 	useDefault       = "UseDefault"
 )
 
+// noDriver is what a driver's path says when there is to be none.
+const noDriver = "None"
+
 // nodeRangeBits is the size of the part of the pool that the node hands out. The plan is one node, so the pool's first
 // part is enough and needs no book-keeping.
 const nodeRangeBits = 24
@@ -33,6 +36,10 @@ var defaultsText []byte
 type Settings struct {
 	PoolRange netip.Prefix
 	NodeRange netip.Prefix
+
+	// Whether the two volume drivers are wanted: a path says yes, `None` says no.
+	FlexVolume bool
+	CSI        bool
 
 	registry    string
 	imagePath   string
@@ -71,6 +78,8 @@ func readSettings(installation *unstructured.Unstructured) (Settings, error) {
 	settings := Settings{
 		PoolRange:   poolRange.Masked(),
 		NodeRange:   netip.PrefixFrom(poolRange.Masked().Addr(), nodeRangeBits),
+		FlexVolume:  specWord(installation, "flexVolumePath", "") != noDriver,
+		CSI:         specWord(installation, "kubeletVolumePluginPath", "") != noDriver,
 		registry:    specWord(installation, "registry", defaultRegistry),
 		imagePath:   specWord(installation, "imagePath", defaultImagePath),
 		imagePrefix: specWord(installation, "imagePrefix", ""),

@@ -29,7 +29,10 @@ const manifestHash = "hash.operator.tigera.io/manifest"
 var manifestFiles embed.FS
 
 // manifestOrder puts the namespace before what is in it, and the network before what needs it.
-var manifestOrder = []string{"namespace", "calico-node", "calico-typha", "calico-kube-controllers", "csi-node-driver"}
+var manifestOrder = []string{"namespace", "calico-node", "calico-typha", "calico-kube-controllers", csiDriver}
+
+// csiDriver is the DaemonSet that an Installation may do without.
+const csiDriver = "csi-node-driver"
 
 type manifestValues struct {
 	Settings
@@ -43,6 +46,9 @@ func render(settings Settings, owner *unstructured.Unstructured) ([]*unstructure
 	values := manifestValues{Settings: settings, LivenessPeriod: livenessPeriod, ReadinessPeriod: readinessPeriod}
 	var objects []*unstructured.Unstructured
 	for _, name := range manifestOrder {
+		if name == csiDriver && !settings.CSI {
+			continue
+		}
 		text, err := renderFile("manifests/"+name+".yaml", values)
 		if err != nil {
 			return nil, err

@@ -51,6 +51,20 @@ func (operator *Operator) ensure(ctx context.Context, object *unstructured.Unstr
 	return err
 }
 
+// remove deletes an object of the operator's own namespace, if it is there.
+func (operator *Operator) remove(ctx context.Context, resource schema.GroupVersionResource, name string) error {
+	client := operator.client.Resource(resource).Namespace(namespace)
+	if _, err := client.Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		return nil
+	}
+	log.Printf("deleting %s %s", resource.Resource, name)
+	err := client.Delete(ctx, name, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
 func ownedAlike(one, other *unstructured.Unstructured) bool {
 	owners, otherOwners := one.GetOwnerReferences(), other.GetOwnerReferences()
 	return len(owners) == 1 && len(otherOwners) == 1 && owners[0].UID == otherOwners[0].UID

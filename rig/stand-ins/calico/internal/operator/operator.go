@@ -155,6 +155,11 @@ func (operator *Operator) round(ctx context.Context) error {
 			return err
 		}
 	}
+	if !settings.CSI {
+		if err := operator.remove(ctx, resources["DaemonSet"], csiDriver); err != nil {
+			return err
+		}
+	}
 	result, err := operator.assess()
 	if err != nil {
 		return err

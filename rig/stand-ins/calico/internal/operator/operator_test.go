@@ -111,6 +111,29 @@ func TestRenderOwnsEverythingAndFillsEveryImage(t *testing.T) {
 	}
 }
 
+func TestDriversThatAreNotWantedAreLeftOut(t *testing.T) {
+	installation := testInstallation(t, `{flexVolumePath: None, kubeletVolumePluginPath: None, calicoNetwork: {ipPools: [{cidr: 10.244.0.0/16}]}}`)
+	settings, err := readSettings(installation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := render(settings, installation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects {
+		if object.GetName() == csiDriver {
+			t.Error("the CSI driver is rendered")
+		}
+		if object.GetName() == nodeName && object.GetKind() == "DaemonSet" {
+			containers, _, _ := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "initContainers")
+			if len(containers) != 1 || containers[0].(map[string]any)["name"] != "install-cni" {
+				t.Errorf("init containers: %v", containers)
+			}
+		}
+	}
+}
+
 func TestAssess(t *testing.T) {
 	named := metav1.ObjectMeta{Namespace: namespace, Name: nodeName, Generation: 1}
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: kubeControllersName, Generation: 1},

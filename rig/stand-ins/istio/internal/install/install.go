@@ -70,12 +70,15 @@ func (cluster *Cluster) components(settings Settings) ([]component, error) {
 	for _, definition := range crds {
 		own(definition, "Base")
 	}
-	return []component{
+	components := []component{
 		{"Istio core", append(crds, base...), cluster.definitionsEstablished(crds)},
 		{"Istiod", pilot, cluster.deploymentReady("istiod")},
-		{"Egress gateways", egressObjects, cluster.deploymentReady(egress.Name)},
-		{"Ingress gateways", ingressObjects, cluster.deploymentReady(ingress.Name)},
-	}, nil
+	}
+	// A gateway that was there and is switched off now stays: the real one prunes within the components that it installs.
+	if !settings.NoEgress {
+		components = append(components, component{"Egress gateways", egressObjects, cluster.deploymentReady(egress.Name)})
+	}
+	return append(components, component{"Ingress gateways", ingressObjects, cluster.deploymentReady(ingress.Name)}), nil
 }
 
 // finish keeps the final state and makes this installation the cluster's default.

@@ -24,8 +24,28 @@ func TestSettingsOfTheLab(t *testing.T) {
 	}
 }
 
+func TestTheEgressGatewayIsSwitchedOffByItsName(t *testing.T) {
+	off := "components.egressGateways[0].enabled=false"
+	settings, err := ParseSettings(append([]string{"components.egressGateways[0].name=istio-egressgateway", off}, labArguments...))
+	if err != nil || !settings.NoEgress {
+		t.Fatalf("got %+v, %v", settings, err)
+	}
+	components, err := (&Cluster{}).components(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range components {
+		if component.title == "Egress gateways" {
+			t.Error("it would be installed")
+		}
+	}
+	if _, err := ParseSettings(append([]string{off}, labArguments...)); err == nil || !strings.Contains(err.Error(), "merge key: name") {
+		t.Errorf("without its name: %v", err)
+	}
+}
+
 func TestUnknownSettingsAreRefused(t *testing.T) {
-	for _, assignment := range []string{"values.pilot.image=x", "profile", "meshConfig.defaultConfig.proxyMetadata.=x"} {
+	for _, assignment := range []string{"values.pilot.image=x", "components.egressGateways[0].name=other", "profile", "meshConfig.defaultConfig.proxyMetadata.=x"} {
 		if _, err := ParseSettings([]string{"profile=demo", assignment}); err == nil {
 			t.Errorf("%s was accepted", assignment)
 		}
