@@ -1,4 +1,5 @@
-//! A small lab in a cluster that keeps objects and runs nothing: what an install in another profile makes of it.
+//! A small lab in a cluster that keeps objects and runs nothing: what an install in another profile makes of it, and what
+//! `status` says.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic like the test")]
 
@@ -8,3 +9,5 @@ mod cluster;
 mod machine;
 #[path = "running_lab/profiles.rs"]
 mod profiles;
+#[path = "running_lab/status.rs"]
+mod status;

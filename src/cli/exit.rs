@@ -451,6 +451,16 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         "The lock, or its signature, was changed after somebody signed it. Nothing of it was used.",
     ),
     explain(
+        "status::differs",
+        40,
+        "The running lab is not as it should be: another lab or profile than asked for, an install that did not end, pods that are not ready, images that drifted, or a probe that failed. Each line of `ztlab status` says what to type.",
+    ),
+    explain(
+        "status::unreachable",
+        31,
+        "No cluster answers under the lab's context: the node is stopped, or there is none yet.",
+    ),
+    explain(
         "step::busy",
         30,
         "Another ztlab installs into this target, or takes it back, at this moment. Two at once would undo each other's work.",

@@ -265,6 +265,12 @@ async fn dispatch(context: &Context, verb: Verb, yes: bool, json: bool) -> miett
             render::outcome("verify", &outcome::Taught { proof: &proof, teach: arguments.teach }, json);
             proof.verdict()?;
         }
+        Verb::Status(arguments) => {
+            let target = choose(&arguments, None)?;
+            let status = verb::status::run(context, &target, arguments.profile.as_deref()).await?;
+            render::outcome("status", &status, json);
+            status.verdict()?;
+        }
         Verb::Receipt { action: ReceiptAction::Show { target, output } } => {
             let receipt = verb::receipt::show(context, &choose(&target, None)?, output.as_deref()).await?;
             render::outcome("receipt show", &receipt, json);

@@ -274,6 +274,11 @@ pub fn last_profile(folder: &Path, target: &str) -> Option<LastProfile> {
     Some(LastProfile { name: record.profile?, ended })
 }
 
+/// What the newest run in a target left unfinished, or still works at; `None` when it ended well, or there was none.
+pub fn left_unfinished(folder: &Path, target: &str) -> Option<Unfinished> {
+    records(folder, target).pop()?.unfinished()
+}
+
 /// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
 pub fn durations(folder: &Path, target: &str) -> BTreeMap<Step, f64> {
     let mut known = BTreeMap::new();
@@ -381,8 +386,10 @@ mod tests {
         journal.begin(None).unwrap();
         let last = |ended| Some(LastProfile { name: "small".to_owned(), ended });
         assert_eq!(last_profile(folder.path(), target), last(false));
+        assert!(left_unfinished(folder.path(), target).is_some());
         journal.end().unwrap();
         assert_eq!(last_profile(folder.path(), target), last(true));
+        assert_eq!(left_unfinished(folder.path(), target), None);
         drop(journal);
         let other = Journal::open(folder.path(), target, "sha256:ffffffffffffffff").unwrap();
         other.keep_profile(None).unwrap();

@@ -23,6 +23,7 @@ pub mod serve;
 pub mod shell;
 pub mod signature;
 pub mod sources;
+pub mod status;
 pub mod store;
 pub mod supply;
 pub mod verify;

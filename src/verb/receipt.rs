@@ -155,6 +155,19 @@ pub(super) async fn of(client: &Client) -> Result<Option<Receipt>, Unreadable> {
     receipt.map_err(|source| unreadable(Box::new(source)))
 }
 
+/// How the last whole `ztlab verify` of the installed lab ended, probe by probe; nothing when it was not proved yet.
+///
+/// # Errors
+/// As for [`of`].
+pub(super) async fn proved(client: &Client) -> Result<BTreeMap<String, String>, Unreadable> {
+    let unreadable =
+        |source: kube::Error| Unreadable { place: format!("{}/{}", RECEIPT.0, RECEIPT.1), source: Box::new(source) };
+    let map = maps(client).get_opt(RECEIPT.1).await.map_err(unreadable)?;
+    let data = map.and_then(|map| map.data).unwrap_or_default();
+    let Some(text) = data.get(RECEIPT_KEY) else { return Ok(BTreeMap::new()) };
+    Ok(joined(text, data.get(PROBES_KEY).map(String::as_str))?.probes)
+}
+
 /// Results of another lab or profile say nothing about this one.
 fn joined(receipt: &str, proved: Option<&str>) -> Result<Shown, Unreadable> {
     let installed: Receipt = serde_json::from_str(receipt)

@@ -134,6 +134,8 @@ pub(super) enum Verb {
     Install(InstallArguments),
     /// Prove that the running lab is what it claims to be
     Verify(VerifyArguments),
+    /// Look at the running lab, one line a part; changes nothing
+    Status(TargetArguments),
     /// Show what was installed and proved, or compare two machines by it
     Receipt {
         #[command(subcommand)]

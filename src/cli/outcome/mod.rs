@@ -12,6 +12,7 @@ pub(super) mod report;
 mod serve;
 mod share;
 mod sources;
+mod status;
 mod store;
 mod verify;
 

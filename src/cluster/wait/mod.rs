@@ -34,6 +34,7 @@ pub use self::{
     cause::{Cause, Finding},
     gate::Gate,
     judge::State,
+    pod::why_not_ready,
 };
 use self::{
     gate::{PodsOf, Watched, typed},

@@ -9,6 +9,7 @@ use k8s_openapi::api::{
 
 use super::{
     cause::Cause,
+    judge::{State, pod_condition, pod_ready},
     policy::{Destination, egress_blocked},
 };
 
@@ -54,6 +55,22 @@ pub(super) fn cause(pod: &Pod, warnings: &[String], policies: &[NetworkPolicy]) 
     }
     let setup = last(&["FailedMount", "FailedCreatePodSandBox", "FailedAttachVolume", "NetworkNotReady"]);
     setup.map(|message| (Cause::Setup { message }, None))
+}
+
+/// Why a pod is not ready, in a line, as far as its own status tells; `None` for one that is, that has done its work, or
+/// that is on its way out.
+pub fn why_not_ready(pod: &Pod) -> Option<String> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if pod.metadata.deletion_timestamp.is_some() || phase == Some("Succeeded") || pod_ready(pod) {
+        return None;
+    }
+    if let Some((cause, _)) = cause(pod, &[], &[]) {
+        return Some(cause.to_string());
+    }
+    match pod_condition(pod, "Ready") {
+        State::Waiting(why) | State::Hopeless(why) => Some(why),
+        State::Met => None,
+    }
 }
 
 /// What a log says of clocks, whatever else seemed to be the cause.
@@ -179,6 +196,22 @@ mod tests {
     fn of(pod: &Pod, warnings: &[&str]) -> Option<Cause> {
         let warnings: Vec<String> = warnings.iter().map(|line| (*line).to_owned()).collect();
         cause(pod, &warnings, &[]).map(|(cause, _)| cause)
+    }
+
+    #[test]
+    fn why_a_pod_is_not_ready_in_a_line() {
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let started = |conditions: Value| pod(container(json!({"running": {}}), json!({})), conditions);
+        assert_eq!(why_not_ready(&started(ready)), None);
+        let unready =
+            json!([{"type": "Ready", "status": "False", "message": "containers with unready status: [backend]"}]);
+        assert_eq!(why_not_ready(&started(unready)).unwrap(), "containers with unready status: [backend]");
+        let waiting = json!({"waiting": {"reason": "ImagePullBackOff"}});
+        let told = why_not_ready(&pod(container(waiting, json!({})), json!([]))).unwrap();
+        assert!(told.contains("the node has no image docker.io/library/simple-backend:v1"), "{told}");
+        let mut done = started(json!([]));
+        done.status.as_mut().unwrap().phase = Some("Succeeded".to_owned());
+        assert_eq!(why_not_ready(&done), None);
     }
 
     #[test]
