@@ -1,6 +1,6 @@
 """Every policy of the installed lab removed and weakened, one at a time: the proof must notice each.
 
-HARNESS_MUTATIONS=all tries all of them, about a quarter of an hour, and writes docs/mutations.md; without it two for each
+HARNESS_MUTATIONS=all tries all of them, some seven minutes, and writes docs/mutations.md; without it two for each
 policy are tried. The program is `examples/mutations.rs`, which cargo builds with the tests.
 """
 
