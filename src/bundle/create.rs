@@ -74,7 +74,7 @@ impl<'a> Draft<'a> {
             members.insert(descriptor);
             documents.insert(super::layout::blob_name(&descriptor), bytes);
         }
-        let (programs, paths) = describe(&contents.programs)?;
+        let (programs, paths) = describe_programs(&contents.programs)?;
         let head = Head {
             lab: identity,
             since: contents.since.as_ref().map(self::identity),
@@ -221,7 +221,11 @@ pub(super) fn labels(lock: &Lock) -> BTreeMap<Digest, String> {
     labels
 }
 
-fn describe(paths: &[PathBuf]) -> Result<(Vec<Program>, BTreeMap<String, PathBuf>), BundleError> {
+/// Looks at programs: what each is for, and the file by the name that it gets.
+///
+/// # Errors
+/// When one is none, or two are for one platform.
+pub fn describe_programs(paths: &[PathBuf]) -> Result<(Vec<Program>, BTreeMap<String, PathBuf>), BundleError> {
     let mut programs: Vec<Program> = Vec::new();
     let mut by_name = BTreeMap::new();
     for path in paths {

@@ -23,6 +23,8 @@ pub const FILE_TYPE: &str = "application/vnd.ztlab.file.v1";
 pub const BLOB_TYPE: &str = "application/vnd.ztlab.blob.v1";
 /// An image's index for all platforms, as upstream published it: a file here, because the lab lacks some of them.
 pub const INDEX_TYPE: &str = "application/vnd.ztlab.index.v1+json";
+/// ztlab itself, for the platform that its name says.
+pub const PROGRAM_TYPE: &str = "application/vnd.ztlab.program.v1";
 /// OCI image-spec v1.1, media-types.md.
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// What an artifact without configuration has as one (manifest.md, "Guidance for an Empty Descriptor").

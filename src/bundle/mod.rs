@@ -34,7 +34,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use create::{Contents, Draft};
+pub use create::{Contents, Draft, describe_programs};
 pub use error::BundleError;
 pub use head::{Head, Identity, LabFile, Program};
 pub use import::Taken;

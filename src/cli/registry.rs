@@ -9,8 +9,8 @@ use super::{
 use crate::verb::{Context, pull, push};
 
 pub(super) async fn push(context: &Context, arguments: PushArguments, json: bool) -> miette::Result<()> {
-    let PushArguments { destination, jobs, max_rate } = arguments;
-    let request = push::Request { destination: destination.parse()?, jobs, max_rate };
+    let PushArguments { destination, jobs, max_rate, program: programs } = arguments;
+    let request = push::Request { destination: destination.parse()?, jobs, max_rate, programs };
     render::outcome("push", &push::run(context, request).await?, json);
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! What has to be in which repository. Reads the lab's small documents and no layer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
     base::{Descriptor, Digest},
-    bundle::{Identity, LabFileBytes, document},
+    bundle::{Identity, LabFileBytes, Program, describe_programs, document},
     fetch::{ImagePlace, Outgoing, OutgoingBytes, RegistryAddress, RegistryLayout},
     lockfile::Lock,
     plan::Complete,
@@ -65,15 +68,22 @@ pub struct PushPlan {
     pub indexes: Vec<PlacedManifest>,
     /// The lab's own artifact.
     pub artifact: PlacedManifest,
+    /// Programs in it: ztlab itself.
+    pub programs: Vec<Program>,
 }
 
 impl PushPlan {
     /// Plans a push to `address`, under its tag or the beginning of the lab id. `files`: the lab's folder, as
-    /// [`crate::bundle::read_lab`] gives it. Blocks.
+    /// [`crate::bundle::read_lab`] gives it; `programs`: ztlab for each platform that is to have it from there. Blocks.
     ///
     /// # Errors
-    /// When a document cannot be read, or a name is too long.
-    pub fn new(lab: &Complete, files: Vec<LabFileBytes>, address: RegistryAddress) -> Result<Self, PushError> {
+    /// When a document cannot be read, a program is none, or a name is too long.
+    pub fn new(
+        lab: &Complete,
+        files: Vec<LabFileBytes>,
+        programs: &[PathBuf],
+        address: RegistryAddress,
+    ) -> Result<Self, PushError> {
         let layout = RegistryLayout::of(lab.lock());
         let identity = Identity { name: lab.lock().name.clone(), id: lab.lock().lab_id() };
         let address = address.or_tag(&identity.id.short());
@@ -94,7 +104,19 @@ impl PushPlan {
             }
             top(lab, image, &repository, &mut manifests, &mut indexes)?;
         }
-        let artifact = artifact(lab, &layout, files, &identity, &address, &mut blobs);
+        let mut layers = folder(files, address.repository(), &mut blobs);
+        layers.extend(files_of_others(lab, &layout, address.repository(), &mut blobs));
+        let (programs, paths) = describe_programs(programs)?;
+        for program in &programs {
+            let name = program.name();
+            layers.push(document::layer(document::PROGRAM_TYPE, program.file, &name));
+            let bytes = OutgoingBytes::File(paths.get(&name).cloned().unwrap_or_default());
+            blobs.add(Outgoing { descriptor: program.file, label: name, bytes }, address.repository());
+        }
+        blobs.add(in_memory("empty configuration".to_owned(), document::EMPTY.to_vec()), address.repository());
+        let bytes = document::artifact(document::LAB_TYPE, &identity, layers).into();
+        let tag = address.tag().unwrap_or_default();
+        let artifact = placed("the lab's own artifact".to_owned(), address.repository(), tag, bytes);
         let mut blobs: Vec<PlacedBlob> = blobs.0.into_values().collect();
         blobs.sort_by_key(|placed| (std::cmp::Reverse(placed.blob.descriptor.size), placed.blob.descriptor.digest));
         let labels = labels(lab.lock());
@@ -105,7 +127,7 @@ impl PushPlan {
         }
         dedup(&mut manifests);
         dedup(&mut indexes);
-        Ok(Self { address, blobs, manifests, indexes, artifact })
+        Ok(Self { address, blobs, manifests, indexes, artifact, programs })
     }
 
     /// Every repository of the lab.
@@ -175,28 +197,24 @@ fn entries(index: &[u8]) -> Option<Vec<Value>> {
     index["manifests"].as_array().cloned()
 }
 
-/// The lab's own artifact, and its blobs.
-fn artifact(
-    lab: &Complete,
-    layout: &RegistryLayout,
-    files: Vec<LabFileBytes>,
-    identity: &Identity,
-    address: &RegistryAddress,
-    blobs: &mut Blobs,
-) -> PlacedManifest {
-    let repository = address.repository();
-    let mut layers = document::folder_layers(&files.iter().map(|file| file.entry.clone()).collect::<Vec<_>>());
+/// The layers of the lab's folder, and their blobs.
+fn folder(files: Vec<LabFileBytes>, repository: &str, blobs: &mut Blobs) -> Vec<Value> {
+    let layers = document::folder_layers(&files.iter().map(|file| file.entry.clone()).collect::<Vec<_>>());
     for LabFileBytes { entry, bytes } in files {
         blobs.add(in_memory(entry.path, bytes), repository);
     }
+    layers
+}
+
+/// The layers of what is neither an image nor the lab's own, and their blobs.
+fn files_of_others(lab: &Complete, layout: &RegistryLayout, repository: &str, blobs: &mut Blobs) -> Vec<Value> {
+    let mut layers = Vec::new();
     for blob in &layout.blobs {
         let media_type = if blob.is_index { document::INDEX_TYPE } else { document::BLOB_TYPE };
         layers.push(document::layer(media_type, blob.descriptor, &blob.title));
         blobs.add(stored(lab, blob.descriptor), repository);
     }
-    blobs.add(in_memory("empty configuration".to_owned(), document::EMPTY.to_vec()), repository);
-    let bytes = document::artifact(document::LAB_TYPE, identity, layers);
-    placed("the lab's own artifact".to_owned(), repository, address.tag().unwrap_or_default(), bytes.into())
+    layers
 }
 
 /// Blobs by digest, each once.
@@ -301,7 +319,7 @@ mod tests {
                 ..Lock::default()
             };
             let complete = Complete::open(CheckedLock::new(lock).unwrap(), self.store.clone()).unwrap();
-            PushPlan::new(&complete, Vec::new(), "oci://registry.example/lab".parse().unwrap()).unwrap()
+            PushPlan::new(&complete, Vec::new(), &[], "oci://registry.example/lab".parse().unwrap()).unwrap()
         }
     }
 
@@ -382,6 +400,6 @@ mod tests {
         };
         let complete = Complete::open(CheckedLock::new(lock).unwrap(), lab.store.clone()).unwrap();
         let address = format!("oci://registry.example/{}", "b".repeat(60)).parse().unwrap();
-        assert!(matches!(PushPlan::new(&complete, Vec::new(), address), Err(PushError::Name { .. })));
+        assert!(matches!(PushPlan::new(&complete, Vec::new(), &[], address), Err(PushError::Name { .. })));
     }
 }

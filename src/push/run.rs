@@ -53,7 +53,7 @@ struct Asked {
 /// # Errors
 /// The first part that did not arrive, after retries.
 pub async fn push(client: &Arc<Client>, plan: PushPlan, jobs: usize) -> Result<PushReport, PushError> {
-    let PushPlan { address, blobs, manifests, indexes, artifact } = plan;
+    let PushPlan { address, blobs, manifests, indexes, artifact, .. } = plan;
     let (address, jobs) = (Arc::new(address), jobs.max(1));
     let asked = ask(client, &address, blobs, jobs).await?;
     announce(client, &asked);

@@ -1,14 +1,14 @@
 //! `ztlab push`: the lab into a registry of others.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 
 use super::{Context, install, signature};
 use crate::{
-    base::Digest,
-    bundle::{Identity, read_lab},
-    fetch::{Client, RegistryAddress, blocking},
+    base::{Digest, Platform},
+    bundle::{Identity, Program, read_lab},
+    fetch::{Client, FetchError, RegistryAddress, blocking},
     push::{PushPlan, push},
 };
 
@@ -24,6 +24,19 @@ pub struct Request {
     pub jobs: usize,
     /// Bytes per second over all connections; `None` is no limit.
     pub max_rate: Option<u64>,
+    /// Programs to take along: ztlab for each platform.
+    pub programs: Vec<PathBuf>,
+}
+
+/// ztlab itself in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PushedProgram {
+    /// Where it runs.
+    pub platform: Platform,
+    /// SHA-256 of it.
+    pub digest: Digest,
+    /// Where a browser or curl finds it, if the registry lets everybody read.
+    pub url: String,
 }
 
 /// What was done.
@@ -49,6 +62,8 @@ pub struct Outcome {
     pub mounted_blobs: usize,
     /// Manifests and indexes that were sent in this run.
     pub sent_manifests: usize,
+    /// Programs in it.
+    pub programs: Vec<PushedProgram>,
     /// Requests that went out.
     pub requests: u64,
 }
@@ -66,7 +81,7 @@ struct Digested {
 /// # Errors
 /// When the lab is not complete in the store, its signature does not fit, or a part of it did not arrive.
 pub async fn run(context: &Context, request: Request) -> miette::Result<Outcome> {
-    let Request { destination, jobs, max_rate } = request;
+    let Request { destination, jobs, max_rate, programs } = request;
     if destination.digest().is_some() {
         return Err(Digested { address: destination.to_string() }.into());
     }
@@ -75,18 +90,27 @@ pub async fn run(context: &Context, request: Request) -> miette::Result<Outcome>
     network.mirrors.name(destination.base().clone());
     let client = Arc::new(Client::new(network, Arc::clone(&context.reporter))?);
     let work = context.clone();
-    let (plan, lab) = blocking(move || {
+    let (plan, lab, store) = blocking(move || {
         let complete = install::whole(&work)?;
         signature::introduce(&work, complete.lock())?;
         let lab = Identity { name: complete.lock().name.clone(), id: complete.lock().lab_id() };
-        Ok::<_, miette::Report>((PushPlan::new(&complete, read_lab(&work.lab)?, destination)?, lab))
+        let plan = PushPlan::new(&complete, read_lab(&work.lab)?, &programs, destination)?;
+        Ok::<_, miette::Report>((plan, lab, complete.store().clone()))
     })
     .await?;
     let digest = plan.artifact.digest();
     let (repositories, blobs) = (plan.repositories().len(), plan.blobs.len());
     let bytes = plan.blobs.iter().map(|placed| placed.blob.descriptor.size).sum();
     let reference = plan.address.clone().pinned(digest).to_string();
+    let programs = plan.programs.iter().map(|program| {
+        let Program { platform, file } = program;
+        let url = plan.address.blob(&file.digest)?.shown();
+        Ok(PushedProgram { platform: *platform, digest: file.digest, url })
+    });
+    let programs = programs.collect::<Result<_, FetchError>>()?;
     let report = push(&client, plan, jobs).await?;
+    // Open until here: nobody collected what was still to be sent.
+    drop(store);
     Ok(Outcome {
         reference,
         digest,
@@ -98,6 +122,7 @@ pub async fn run(context: &Context, request: Request) -> miette::Result<Outcome>
         sent_bytes: report.sent_bytes,
         mounted_blobs: report.mounted_blobs,
         sent_manifests: report.sent_manifests,
+        programs,
         requests: client.requests(),
     })
 }

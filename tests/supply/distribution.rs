@@ -26,6 +26,8 @@ pub(crate) enum Mishap {
     OtherDigest,
     /// Say that it is there, and of another length.
     OtherLength,
+    /// Never answer.
+    Silence,
 }
 
 /// Whom the registry serves.
@@ -219,7 +221,7 @@ impl Repository {
 
 async fn read(request: Request) -> (Asked, Result<Vec<u8>, axum::Error>) {
     let (head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 1 << 26).await.map(|bytes| bytes.to_vec());
+    let body = axum::body::to_bytes(body, 1 << 30).await.map(|bytes| bytes.to_vec());
     let text = |name| head.headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap().to_owned());
     let asked = Asked {
         method: head.method,
@@ -236,38 +238,47 @@ async fn read(request: Request) -> (Asked, Result<Vec<u8>, axum::Error>) {
 
 async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> Response<Body> {
     let (asked, body) = read(request).await;
-    let mut inside = inside.lock().unwrap();
+    let answer = decide(&mut inside.lock().unwrap(), &asked, body);
+    match answer {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
+}
+
+/// What to answer; nothing for silence.
+fn decide(inside: &mut Inside, asked: &Asked, body: Result<Vec<u8>, axum::Error>) -> Option<Response<Body>> {
     inside.asked.push(asked.clone());
     if asked.path == "/token" {
-        return inside.give_token(&asked);
+        return Some(inside.give_token(asked));
     }
-    if let Some(refused) = inside.refuse(&asked) {
-        return refused;
+    if let Some(refused) = inside.refuse(asked) {
+        return Some(refused);
     }
     let found = |(method, part, mishaps): &&mut (Method, String, VecDeque<Mishap>)| {
         *method == asked.method && asked.path.contains(part.as_str()) && !mishaps.is_empty()
     };
     let mishap = inside.mishaps.iter_mut().find(found).and_then(|(_, _, mishaps)| mishaps.pop_front());
-    match mishap {
-        None => inside.obey(&asked, body),
+    Some(match mishap {
+        None => inside.obey(asked, body),
+        Some(Mishap::Silence) => return None,
         Some(Mishap::Status(status, after)) => {
             let answer = Response::builder().status(status);
             let answer = if let Some(after) = after { answer.header(header::RETRY_AFTER, after) } else { answer };
             answer.body(Body::from(r#"{"errors":[{"code":"DENIED","message":"not today"}]}"#)).unwrap()
         }
         Some(Mishap::After(status)) => {
-            inside.obey(&asked, body);
+            inside.obey(asked, body);
             plain(status)
         }
         // The server leaves the body of an answer to HEAD away, and its length is told.
         Some(Mishap::OtherLength) => Response::new(Body::from("cut")),
         Some(Mishap::OtherDigest) => {
-            let mut answer = inside.obey(&asked, body);
+            let mut answer = inside.obey(asked, body);
             let other = Digest::of(b"something else").to_string().parse().unwrap();
             answer.headers_mut().insert("docker-content-digest", other);
             answer
         }
-    }
+    })
 }
 
 fn plain(status: u16) -> Response<Body> {

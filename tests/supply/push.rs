@@ -1,13 +1,13 @@
 //! A lab into a registry and out of it again: layout, mounts, nothing twice, and registries that fail, lie or ask who is
 //! there.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use axum::http::Method;
 use serde_json::{Value, json};
 use ztlab::{
-    base::{Descriptor, Digest, Platform, report::Recording},
-    fetch::{DockerConfig, RegistryLayout, Source},
+    base::{Descriptor, Digest, Event, Platform, report::Recording},
+    fetch::{Client, Network, Outgoing, OutgoingBytes, Pushed, RegistryAddress, RegistryLayout, Source},
     lockfile::{CheckedLock, ImagePin, Lock},
     plan::Complete,
     store::Store,
@@ -17,6 +17,7 @@ use ztlab::{
 use crate::{
     distribution::{Distribution, Door, LOGIN, Mishap, Mounts, Uploads},
     lab::{Bench, code},
+    lies::network,
 };
 
 /// Makes an image that a registry takes.
@@ -70,7 +71,12 @@ impl School {
     }
 
     async fn push_as(&self, context: &Context) -> miette::Result<push::Outcome> {
-        let request = push::Request { destination: self.destination().parse().unwrap(), jobs: 4, max_rate: None };
+        let request = push::Request {
+            destination: self.destination().parse().unwrap(),
+            jobs: 4,
+            max_rate: None,
+            programs: Vec::new(),
+        };
         push::run(context, request).await
     }
 
@@ -82,7 +88,6 @@ impl School {
         let config = json!({ "auths": { host: { "username": LOGIN.0, "password": password } } });
         fs_err::write(folder.join("config.json"), config.to_string()).unwrap();
         let environment = [("DOCKER_CONFIG".to_owned(), folder.display().to_string())].into();
-        let _ = DockerConfig::read(&environment);
         Context { environment, ..self.bench.context.clone() }
     }
 
@@ -285,6 +290,55 @@ async fn a_busy_registry_is_asked_again_and_what_arrived_is_not_sent_again() {
     assert_eq!(pushed.sent_blobs, pushed.blobs - 1);
 }
 
+/// What a run told: bytes that were planned, and bytes that moved.
+fn told(reporter: &Recording) -> (u64, u64) {
+    let events = reporter.events();
+    let planned = events.iter().map(|event| if let Event::TransfersPlanned { bytes, .. } = event { *bytes } else { 0 });
+    let moved = events.iter().map(|event| if let Event::TransferProgress { bytes, .. } = event { *bytes } else { 0 });
+    (planned.sum(), moved.sum())
+}
+
+#[tokio::test]
+async fn the_end_is_known_at_the_beginning_and_a_second_attempt_counts_once() {
+    let school = School::new().await;
+    school.registry.mishaps(Method::PUT, "/blobs/uploads/", &[Mishap::Status(503, None); 3]);
+    let reporter = Arc::new(Recording::default());
+    let context = Context { reporter: Arc::<Recording>::clone(&reporter) as _, ..school.bench.context.clone() };
+    let pushed = school.push_as(&context).await.unwrap();
+    assert_eq!(told(&reporter), (pushed.bytes, pushed.bytes));
+}
+
+#[tokio::test]
+async fn a_push_keeps_to_its_rate_and_one_that_is_dropped_is_gone_on_with() {
+    let school = School::new().await;
+    let request = push::Request {
+        destination: school.destination().parse().unwrap(),
+        jobs: 4,
+        max_rate: Some(1000),
+        programs: Vec::new(),
+    };
+    let slow = push::run(&school.bench.context, request);
+    assert!(tokio::time::timeout(Duration::from_millis(700), slow).await.is_err(), "faster than it may be");
+    assert!(!school.registry.tags().contains("lab:v1"), "half a lab has a tag");
+    school.push().await.unwrap();
+    assert_eq!(school.push().await.unwrap().sent_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_falls_silent_is_asked_again() {
+    let registry = Distribution::start().await;
+    registry.mishaps(Method::POST, "/uploads/", &[Mishap::Silence]);
+    registry.mishaps(Method::PUT, "/uploads/", &[Mishap::Silence]);
+    let network = Network { idle_timeout: Duration::from_millis(200), ..network() };
+    let client = Client::new(network, Arc::new(Recording::default())).unwrap();
+    let address: RegistryAddress = format!("oci://{}/lab:v1", registry.host()).parse().unwrap();
+    let bytes = OutgoingBytes::Memory("layer".into());
+    let blob = Outgoing { descriptor: Descriptor::of(b"layer"), label: "layer".to_owned(), bytes };
+    let pushed = client.push_blob(&address, "lab/a", &blob, None).await.unwrap();
+    assert_eq!(pushed, Pushed::Sent);
+    assert!(registry.has("lab/a", blob.descriptor.digest));
+}
+
 #[tokio::test]
 async fn a_blob_of_another_length_is_another_blob() {
     let school = School::new().await;
@@ -385,7 +439,12 @@ async fn a_damaged_blob_is_named_and_does_not_arrive() {
         [(&b"layer of cAlico"[..], Digest::of(b"layer of cAlico").to_string()), (b"layer of c", "10 bytes".to_owned())]
     {
         // While it is being pushed: before that, opening the lab would have found it.
-        let request = push::Request { destination: school.destination().parse().unwrap(), jobs: 1, max_rate: None };
+        let request = push::Request {
+            destination: school.destination().parse().unwrap(),
+            jobs: 1,
+            max_rate: None,
+            programs: Vec::new(),
+        };
         school.registry.forget();
         let (right, watched) = (fs_err::read(&path).unwrap(), school.bench.context.clone());
         let reporter = Arc::new(Spoiler { path: path.clone(), bytes: bytes.to_vec() });
@@ -441,7 +500,7 @@ async fn offline_asks_nothing_and_a_place_without_tls_has_to_be_written_down() {
     assert_eq!(code(&school.pull(&laptop, &school.destination(), None).await.unwrap_err()), "fetch::offline");
     assert_eq!(school.registry.asked().len(), 0);
     let digest = format!("{}@{}", school.destination(), Digest::of(b"a"));
-    let request = push::Request { destination: digest.parse().unwrap(), jobs: 4, max_rate: None };
+    let request = push::Request { destination: digest.parse().unwrap(), jobs: 4, max_rate: None, programs: Vec::new() };
     assert_eq!(code(&push::run(&school.bench.context, request).await.unwrap_err()), "usage::registry");
 }
 
@@ -474,4 +533,35 @@ async fn the_last_line_is_the_reference_and_no_line_has_the_password() {
     command.env_clear().env("HOME", &home).stdin(std::process::Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(20), "{}", text(output.stderr));
+}
+
+#[tokio::test]
+async fn a_laptop_without_ztlab_finds_it_beside_the_lab() {
+    let school = School::new().await;
+    let program = std::path::PathBuf::from(env!("CARGO_BIN_EXE_ztlab"));
+    let request = push::Request {
+        destination: school.destination().parse().unwrap(),
+        jobs: 4,
+        max_rate: None,
+        programs: vec![program.clone()],
+    };
+    let pushed = push::run(&school.bench.context, request).await.unwrap();
+    let [found] = pushed.programs.as_slice() else { panic!("{:?}", pushed.programs) };
+    assert_eq!(Some(found.platform), Platform::current());
+    let bytes = fs_err::read(program).unwrap();
+    assert_eq!(found.digest, Digest::of(&bytes));
+    let path = found.url.strip_prefix(&school.registry.address()).unwrap();
+    assert_eq!(path, format!("/v2/lab/blobs/{}", found.digest));
+    assert!(school.registry.has("lab", found.digest));
+    // It is no part of the lab's folder.
+    let laptop = school.laptop("with-program");
+    assert_eq!(school.pull(&laptop, &pushed.reference, None).await.unwrap().new_files, 4);
+
+    let request = push::Request {
+        destination: school.destination().parse().unwrap(),
+        jobs: 4,
+        max_rate: None,
+        programs: vec![school.bench.context.lock_path()],
+    };
+    assert_eq!(code(&push::run(&school.bench.context, request).await.unwrap_err()), "bundle::program");
 }

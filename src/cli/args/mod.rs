@@ -33,6 +33,7 @@ pub(super) const DEFAULT_TIMEOUT: u64 = 300;
     after_help = "\
 A teacher, online once:   ztlab fetch
 A teacher, to the room:   ztlab serve --bind ADDRESS
+A teacher, to a school:   ztlab push oci://HOST/NAME
 A student, no network:    ztlab install --offline && ztlab verify
 A maintainer:             edit lock/ztlab.toml, then ztlab lock
 

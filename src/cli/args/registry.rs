@@ -17,6 +17,9 @@ pub(in crate::cli) struct PushArguments {
     /// Send no more than this many bytes a second over all connections, as `2M`
     #[arg(long, value_name = "RATE", value_parser = crate::base::parse_bytes)]
     pub(in crate::cli) max_rate: Option<u64>,
+    /// Take these programs along: ztlab for each platform that is to have it from there
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(in crate::cli) program: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

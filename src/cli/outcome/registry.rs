@@ -23,8 +23,8 @@ impl Render for push::Outcome {
                 human_bytes(bytes)
             ),
         };
-        format!(
-            "lab {} ({}) is in {}: {}, {}; {sent}{mounted}\n{}",
+        let summary = format!(
+            "lab {} ({}) is in {}: {}, {}; {sent}{mounted}",
             self.lab.id.short(),
             self.lab.name,
             if self.repositories == 1 {
@@ -33,9 +33,10 @@ impl Render for push::Outcome {
                 format!("{} repositories", self.repositories)
             },
             counted(self.blobs, "blob"),
-            human_bytes(self.bytes),
-            self.reference
-        )
+            human_bytes(self.bytes)
+        );
+        let programs = self.programs.iter().map(|program| format!("ztlab for {}: {}", program.platform, program.url));
+        std::iter::once(summary).chain(programs).chain([self.reference.clone()]).collect::<Vec<_>>().join("\n")
     }
 }
 
