@@ -60,6 +60,10 @@ pub(super) fn whole(catalog: &Catalog, now: &RoomDocument, seats: &[SeatDocument
                     (command("ztlab install --offline"))
                     (command("ztlab verify"))
                     p.note {
+                        "Many at once? Add " code { "--share" } " to the first line: laptops then take from each other what "
+                        "they have. It says what becomes reachable."
+                    }
+                    p.note {
                         "Who wants to be on the roster below adds a name of a seat: "
                         code { "ztlab verify --seat A3 --roster " (address) "/" }
                         ", and the same for " code { "fetch" } " and " code { "install" } ". Everybody here sees it."

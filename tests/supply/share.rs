@@ -221,6 +221,62 @@ async fn a_laptop_that_lies_is_dropped_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_laptop_that_lies_gets_no_second_chance_under_another_port() {
+    let class = Class::new().await;
+    let lies = |ask: &Ask| whole(&vec![0; ask.bytes.len()], ask.from);
+    let liars = [peer(&class.blobs(), lies).await, peer(&class.blobs(), lies).await, peer(&class.blobs(), lies).await];
+    for liar in &liars[1..] {
+        assert_eq!(class.announce(port_of(&liar.url())).await.0, 200);
+    }
+    let (outcome, _) = class.fetch_beside(port_of(&liars[0].url())).await;
+    let named = |source: &&ztlab::fetch::SourceReport| source.dropped.as_ref().is_some_and(|dropped| dropped.lied);
+    let named = outcome.sources.iter().filter(named).count();
+    let asked: usize = liars.iter().map(|liar| liar.asked().len()).sum();
+    // Those that were asked in the same moment have lied already.
+    assert!((1..=3).contains(&named) && asked == named, "{named} of {asked}: {:?}", outcome.sources);
+}
+
+/// A server of a room that says once that this peer has this blob, and is then switched off.
+async fn dying_server(peer: SocketAddr, place: usize) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let request = crate::raw::read_request(&mut stream).await;
+        assert!(request.starts_with("POST /peers "), "{request}");
+        let length =
+            request.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        stream.read_exact(&mut vec![0; length.unwrap()]).await.unwrap();
+        let blobs = format!("{}{:02x}", "00".repeat(place / 8), 1 << (place % 8));
+        let answer = json!({ "take": [{ "from": peer.to_string(), "blobs": blobs }], "lacking": 0 }).to_string();
+        let _ = stream.write_all(&head(200, answer.len(), "")).await;
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_server_is_switched_off_those_who_are_known_are_asked_for_everything() {
+    let class = Class::new().await;
+    let blobs = class.blobs();
+    let other = Peer::honest(&blobs).await;
+    let server = dying_server(SocketAddr::from(([127, 0, 0, 1], port_of(&other.url()))), 0).await;
+    let (context, _) = class.laptop("left");
+    let request = fetch::Request {
+        from: vec![Source::parse(&format!("http://{server}/"), Path::new("")).unwrap()],
+        share: Some(Share { bind: None, port: 0, at_most: Duration::from_secs(60) }),
+        ..fetch::Request::default()
+    };
+    let (outcome, _) = fetch::run_sharing(&context, &request, Some(Arc::new(Builder("first")))).await.unwrap();
+    assert_eq!(complete(&context).verify(&Silent), []);
+    let shared = outcome.shared.unwrap();
+    assert_eq!((shared.from_server, shared.laptops), (0, 1));
+    assert!(shared.from_laptops > 3 * LARGE as u64, "{:?}", outcome.sources);
+    assert_eq!(class.bench.origin.seen().len(), 0, "upstream is spared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_laptop_that_dies_in_the_middle_is_gone_on_without_and_is_no_liar() {
     let class = Class::new().await;
     let dying = peer(&class.blobs(), |ask| [beginning(&ask.bytes, ask.from, 100_000), vec![Act::Reset]].concat()).await;

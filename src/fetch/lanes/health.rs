@@ -152,6 +152,11 @@ impl Health {
         true
     }
 
+    /// Somebody at its address has lied: it is not asked, and not blamed.
+    pub(super) fn distrust(&mut self) {
+        self.state = State::Gone;
+    }
+
     /// It sent what is not the blob. Whether that is new.
     pub(super) fn lied(&mut self, what: &str) -> bool {
         let new = !self.has_lied();

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -66,10 +66,15 @@ impl Lanes {
             }
         }
         let known = state.lanes.iter().filter(|lane| lane.peer().is_some()).count();
+        let lied = |lane: &Lane| lane.health.has_lied().then(|| lane.peer()).flatten();
+        let liars: BTreeSet<IpAddr> = state.lanes.iter().filter_map(lied).map(|peer| peer.ip()).collect();
         let new = offers.into_iter().filter_map(|(address, blobs)| Some((address?, blobs)));
         for (address, blobs) in new.take(MOST_PEERS.saturating_sub(known)) {
             let mut lane = Lane::new(Kind::Peer(address), Rank::Named, PEER_PLACES);
             lane.offers = Offers::These(blobs);
+            if liars.contains(&address.ip()) {
+                lane.health.distrust();
+            }
             state.lanes.push(lane);
         }
         drop(state);

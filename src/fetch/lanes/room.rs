@@ -90,7 +90,13 @@ impl State {
     fn blame(&mut self, lane: usize, what: &str) -> Option<Farewell> {
         let lane = &mut self.lanes[lane];
         let new = lane.health.lied(what);
-        new.then(|| Farewell { source: lane.name.clone(), what: what.to_owned(), lied: true })
+        let farewell = new.then(|| Farewell { source: lane.name.clone(), what: what.to_owned(), lied: true });
+        // A laptop that lies could go on under other ports.
+        if let Some(liar) = lane.peer() {
+            let same = |lane: &&mut Lane| lane.peer().is_some_and(|peer| peer != liar && peer.ip() == liar.ip());
+            self.lanes.iter_mut().filter(same).for_each(|lane| lane.health.distrust());
+        }
+        farewell
     }
 }
 
