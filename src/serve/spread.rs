@@ -26,14 +26,15 @@ const SMALL: u64 = 64 * 1024;
 /// What one laptop takes at once, and how much of it from the server.
 const MOST_LEASES: usize = 6;
 const FROM_SERVER: usize = 2;
-/// Blobs that one laptop gives at once: with more, each copy takes longer, and a copy helps when it is whole. Light ones
-/// do not count, up to so many bytes in all; of those one other laptop has at most half.
+/// Blobs that one laptop gives at once, to all others and to one of them: with more, each copy takes longer, and a copy
+/// helps when it is whole. Light ones do not count, up to so many bytes in all, and half of that to one.
 const UPLOADS: usize = 2;
+const OF_ONE: usize = 2;
 const LIGHT: u64 = 8_000_000;
 /// Where all who have a blob are busy the server helps, with so many blobs at once, and so many labs in all.
 const HELPS_AT_ONCE: usize = 2;
 const HELPS: u64 = 2;
-/// A blob that was not begun after this time will not be.
+/// A blob that was not begun so long after everything else of its source should have come will not be.
 const START: Duration = Duration::from_secs(15);
 /// A blob may take this long, and so many times as long as blobs of its size usually take.
 const LEAST_PATIENCE: Duration = Duration::from_secs(8);
@@ -159,11 +160,14 @@ impl Spread {
         for (place, lease) in sharer.leases.clone() {
             let (age, size) = (now.saturating_duration_since(lease.since), self.sizes[place]);
             let waits = sharer.want.contains(place);
+            // What comes from the same source may come one after the other.
+            let same = sharer.leases.iter().filter(|(_, other)| other.from == lease.from);
+            let before = same.map(|(place, _)| self.sizes[*place]).sum();
             if sharer.have.contains(place) {
                 self.arrived(size, age);
                 sharer.leases.remove(&place);
                 sharer.lapses = 0;
-            } else if (waits && age >= START) || (!waits && age >= self.patience(size)) {
+            } else if (waits && age >= START + self.patience(before)) || (!waits && age >= self.patience(size)) {
                 sharer.leases.remove(&place);
                 match lease.from {
                     Some(from) => _ = sharer.failed.insert((place, from)),
@@ -241,13 +245,14 @@ impl Spread {
         let open: Vec<SocketAddr> = open.copied().collect();
         let loads = open.iter().map(|from| (self.load(Some(*from)), mixed(*from, place as u64), *from));
         let free: Vec<_> = loads.filter(|((blobs, bytes), ..)| *blobs < UPLOADS || *bytes < LIGHT).collect();
-        // Two transfers from one laptop are no faster than one.
-        let own = |from: SocketAddr| -> u64 {
+        // Two transfers from one laptop are no faster than one, but the second goes on while the next answer is waited for.
+        let own = |from: SocketAddr| -> (usize, u64) {
             let of = sharer.leases.iter().filter(|(_, lease)| lease.from == Some(from));
-            of.map(|(place, _)| self.sizes[*place]).sum()
+            of.fold((0, 0), |(blobs, bytes), (place, _)| (blobs + 1, bytes + self.sizes[*place]))
         };
-        if let Some((.., from)) = free.iter().filter(|(.., from)| own(*from) < LIGHT / 2).min() {
-            return Some(Some(*from));
+        let mine = free.iter().map(|(load, mixed, from)| (own(*from), *load, *mixed, *from));
+        if let Some((.., from)) = mine.filter(|((blobs, bytes), ..)| *blobs < OF_ONE || *bytes < LIGHT / 2).min() {
+            return Some(Some(from));
         }
         if !may_ask_server || !free.is_empty() {
             return None;
