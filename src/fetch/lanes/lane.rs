@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use url::Url;
@@ -132,6 +132,8 @@ pub(super) struct Lane {
     pub(super) blobs: usize,
     /// Bytes that it sent.
     pub(super) bytes: u64,
+    /// When bytes came last, or something was asked of it while it had nothing to do.
+    heard: Option<Instant>,
 }
 
 impl Lane {
@@ -140,7 +142,20 @@ impl Lane {
         let name = kind.shown();
         let health = Health::new(kind == Kind::Upstream);
         let (offers, meter) = (Offers::All, Meter::default());
-        Self { kind, name, rank, places, offers, health, meter, outstanding: 0, busy: 0, blobs: 0, bytes: 0 }
+        Self {
+            kind,
+            name,
+            rank,
+            places,
+            offers,
+            health,
+            meter,
+            outstanding: 0,
+            busy: 0,
+            blobs: 0,
+            bytes: 0,
+            heard: None,
+        }
     }
 
     /// The laptop that it is, if it is one.
@@ -171,12 +186,16 @@ impl Lane {
             busy: self.busy,
             // Who is not there makes one transfer wait, not eight.
             places: if self.health.is_untested() { 1 } else { self.places },
+            silent: self.heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard)),
             rests: self.health.rests_until(now).is_some(),
             cost: 1.0,
         }
     }
 
     pub(super) fn begin(&mut self, now: Instant, bytes: u64) {
+        if self.busy == 0 {
+            self.heard = Some(now);
+        }
         self.busy += 1;
         self.outstanding += bytes;
         self.meter.begin(now);
@@ -185,6 +204,7 @@ impl Lane {
     pub(super) fn take(&mut self, now: Instant, bytes: u64, expected: u64) {
         self.outstanding = self.outstanding.saturating_sub(expected);
         self.meter.take(now, bytes);
+        self.heard = Some(now);
         self.health.progressed(bytes);
         self.bytes += bytes;
     }

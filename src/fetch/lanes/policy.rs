@@ -39,6 +39,8 @@ pub(super) struct LaneView {
     pub(super) busy: usize,
     /// Transfers that it may have at once.
     pub(super) places: usize,
+    /// How long nothing has come from it at all, while something was asked of it.
+    pub(super) silent: Duration,
     /// It failed a moment ago and is left alone for now.
     pub(super) rests: bool,
     /// How dear its bytes are beside those of others: one that costs 4 is used only where the others would take four
@@ -186,7 +188,11 @@ pub(super) fn moves(transfer: Underway, blob: &BlobView, lanes: &[LaneView], lim
     });
     let (named, reserve): (Vec<_>, Vec<_>) = ready.partition(|(_, rank)| *rank == Rank::Named);
     let lanes_of = |ready: &[(usize, Rank)]| ready.iter().map(|(lane, _)| *lane).collect::<Vec<_>>();
-    if transfer.silent >= limits.silence && !(named.is_empty() && reserve.is_empty()) {
+    // One of many transfers over a crowded air may starve for seconds (TCP waits twice as long after each loss) while
+    // its neighbours come: for upstream, which thirty laptops would ask at once, the source as a whole has to be dead.
+    let source = &lanes[transfer.lane];
+    let is_dead = source.silent >= limits.silence;
+    if transfer.silent >= limits.silence && !(named.is_empty() && (reserve.is_empty() || !is_dead)) {
         return Some(Move::Silent);
     }
     if transfer.watched < limits.watch {
@@ -200,7 +206,7 @@ pub(super) fn moves(transfer: Underway, blob: &BlobView, lanes: &[LaneView], lim
     let sooner =
         soonest(&lanes_of(&named), transfer.remaining, lanes).is_some_and(|(_, done)| done * WORTH_MOVING < left);
     // Upstream is spared, unless the source is as good as dead.
-    let crawls = transfer.rate < limits.floor as f64 && !reserve.is_empty();
+    let crawls = source.rate.unwrap_or(0.0).max(transfer.rate) < limits.floor as f64 && !reserve.is_empty();
     (sooner || crawls).then_some(Move::Slow)
 }
 
@@ -210,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lane(rank: Rank, rate: Option<f64>) -> LaneView {
-        LaneView { rank, rate, outstanding: 0, busy: 0, places: 8, rests: false, cost: 1.0 }
+        LaneView { rank, rate, outstanding: 0, busy: 0, places: 8, silent: Duration::ZERO, rests: false, cost: 1.0 }
     }
 
     fn blob(size: u64, lanes: usize) -> BlobView {
@@ -231,6 +237,7 @@ mod tests {
                 outstanding: if busy == 0 { 0 } else { outstanding },
                 busy,
                 places,
+                silent: Duration::ZERO,
                 rests,
                 cost,
             },
@@ -409,6 +416,23 @@ mod tests {
         let alone = BlobView { stands: vec![Stand::May, Stand::Never, Stand::Never], ..all };
         let silent = Underway { silent: Duration::from_secs(3600), ..drip };
         assert_eq!(moves(silent, &alone, &lanes, &limits), None, "there is nobody else");
-        assert_eq!(moves(silent, &no_peer, &lanes, &limits), Some(Move::Silent));
+        let dead = [LaneView { silent: limits.silence, ..lanes[0].clone() }, lanes[1].clone(), lanes[2].clone()];
+        assert_eq!(moves(silent, &no_peer, &dead, &limits), Some(Move::Silent));
+    }
+
+    #[test]
+    fn one_transfer_that_starves_beside_others_does_not_send_a_room_to_upstream() {
+        let limits = LanePolicy::default();
+        let lanes = [lane(Rank::Named, Some(1e6)), lane(Rank::Named, Some(1e6)), lane(Rank::Reserve, Some(1e9))];
+        let starved =
+            Underway { lane: 0, watched: limits.silence, silent: limits.silence, rate: 0.0, remaining: 1 << 30 };
+        let without_peer = BlobView { stands: vec![Stand::May, Stand::Never, Stand::May], ..blob(1 << 30, 3) };
+        assert_eq!(moves(starved, &without_peer, &lanes, &limits), None);
+        let with_peer = blob(1 << 30, 3);
+        assert_eq!(
+            moves(starved, &with_peer, &lanes, &limits),
+            Some(Move::Silent),
+            "another laptop costs nobody anything"
+        );
     }
 }
