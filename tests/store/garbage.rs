@@ -63,6 +63,10 @@ struct Model {
 }
 
 impl Model {
+    fn new() -> Self {
+        Self { disk: vec![OnDisk::Absent; LABS], noted: vec![None; LABS], stored: BTreeSet::new() }
+    }
+
     /// What stays, seen from the folder of a lab; `None` when nobody can say what that lab needs.
     fn reached(&self, here: usize, forgotten: Option<usize>) -> Option<BTreeSet<usize>> {
         let mut reached = BTreeSet::new();
@@ -207,6 +211,16 @@ fn perform(world: &World, model: &mut Model, act: &Act) {
     }
 }
 
+#[test]
+fn a_lab_with_an_unfinished_merge_can_be_forgotten_from_its_own_folder() {
+    let (world, mut model) = (World::new(), Model::new());
+    for act in [Act::Lock(2, vec![1]), Act::Fetch(2), Act::Conflict(2), Act::Forget(2, 2)] {
+        perform(&world, &mut model, &act);
+        assert_eq!(world.stored(), model.stored, "{act:?}");
+    }
+    assert!(world.stored().is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
@@ -215,8 +229,7 @@ proptest! {
         acts in prop::collection::vec(act(), 1..25),
     ) {
         let world = World::new();
-        let mut model =
-            Model { disk: vec![OnDisk::Absent; LABS], noted: vec![None; LABS], stored: BTreeSet::new() };
+        let mut model = Model::new();
         for (number, act) in acts.iter().enumerate() {
             perform(&world, &mut model, act);
             prop_assert_eq!(world.stored(), model.stored.clone(), "after act {} of {:?}", number, acts);

@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use crate::store::{Garbage, KnownLab, Roots, Store};
 
-use super::{Context, LabState, known::known_labs};
+use super::{
+    Context, LabState,
+    known::{here, known_labs, noted_labs},
+};
 
 /// What a collection would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,15 +74,13 @@ pub fn collect(context: &Context, told: &Told) -> miette::Result<Collection> {
     for state in &told.forgotten {
         store.forget_lab(&state.lock)?;
     }
-    let paths: Vec<String> = told.forgotten.iter().map(|state| state.lock.display().to_string()).collect();
+    // This folder's lab counts without a note, and a forgotten one must not come back by that; nor does its lock have to
+    // be readable. Whoever was forgotten and has fetched again meanwhile has a note again.
+    let here = here(context);
+    let without_here = told.forgotten.iter().any(|state| state.lock == here);
     let now = || {
-        let states = known_labs(context, &store).map_err(Refused)?;
-        // A forgotten lab that fetched again meanwhile is known again; only this folder's own comes back by itself.
-        let noted = store.labs()?;
-        let comes_back = |state: &LabState| {
-            paths.contains(&state.lock.display().to_string()) && noted.iter().all(|lab| lab.lock != state.lock)
-        };
-        Ok(roots(&states.into_iter().filter(|state| !comes_back(state)).collect::<Vec<_>>()))
+        let states = if without_here { noted_labs(&store) } else { known_labs(context, &store) };
+        Ok(roots(&states.map_err(Refused)?))
     };
     let removed =
         store.collect::<Refused>(&told.garbage, now, context.reporter.as_ref()).map_err(|refused| refused.0)?;

@@ -68,8 +68,8 @@ pub fn note_at(path: &Path, store: &Store, lock: &Lock) -> miette::Result<()> {
 /// # Errors
 /// When a note is damaged, or this context's lock cannot be read and nothing says what it needs.
 pub(super) fn known_labs(context: &Context, store: &Store) -> miette::Result<Vec<LabState>> {
-    let mut states: Vec<LabState> = store.labs()?.into_iter().map(as_it_stands).collect();
-    let here = real(&context.lock_path());
+    let mut states = noted_labs(store)?;
+    let here = here(context);
     if states.iter().all(|state| state.lock != here) {
         match lockfile::read(&here) {
             Ok(lock) => states.push(LabState::new(lab_of(&here, &lock), Standing::Current)),
@@ -78,6 +78,19 @@ pub(super) fn known_labs(context: &Context, store: &Store) -> miette::Result<Vec
         }
     }
     Ok(states)
+}
+
+/// Every lab of which the store has a note, as it stands.
+///
+/// # Errors
+/// When a note is damaged.
+pub(super) fn noted_labs(store: &Store) -> miette::Result<Vec<LabState>> {
+    Ok(store.labs()?.into_iter().map(as_it_stands).collect())
+}
+
+/// This context's lock, as notes have it.
+pub(super) fn here(context: &Context) -> PathBuf {
+    real(&context.lock_path())
 }
 
 fn as_it_stands(noted: KnownLab) -> LabState {
