@@ -154,6 +154,21 @@ impl Running {
         self.ask("GET", path, headers).await
     }
 
+    /// A request with a body, on a connection of its own.
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: &[u8]) -> Answer {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: room\r\nConnection: close\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = self.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A server that has refused already may not take all of it.
+        let _ = stream.write_all(body).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        parse(&bytes)
+    }
+
     /// One request on a connection of its own.
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();

@@ -1,30 +1,15 @@
 //! Laptops that share, as the server of the room answers them, and what would like to pass for one.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::lab::{Answer, Lab, Running, parse};
-
-async fn post(server: &Running, media_type: &str, body: &[u8]) -> Answer {
-    let head = format!(
-        "POST /peers HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut stream = server.connect().await;
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // A server that has refused already may not take all of it.
-    let _ = stream.write_all(body).await;
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
-    parse(&bytes)
-}
+use crate::lab::{Answer, Lab, Running};
 
 fn hello(lab: &Lab, port: u16, have: &str, want: &str) -> Value {
     json!({ "lab_id": lab.lock.lab_id(), "port": port, "jobs": 8, "have": have, "want": want, "failed": [] })
 }
 
 async fn say(server: &Running, hello: &Value) -> Answer {
-    post(server, "application/json", hello.to_string().as_bytes()).await
+    server.post("/peers", "application/json", hello.to_string().as_bytes()).await
 }
 
 /// The number of the large layer: its place among the digests of the lab.
@@ -74,9 +59,9 @@ async fn nobody_names_a_third_machine_and_nonsense_is_refused() {
     ] {
         assert_eq!(say(&server, &body).await.status, status, "{body}");
     }
-    assert_eq!(post(&server, "text/plain", good.to_string().as_bytes()).await.status, 415);
-    assert_eq!(post(&server, "application/json", b"{").await.status, 422);
-    assert_eq!(post(&server, "application/json", &vec![b' '; 9000]).await.status, 413);
+    assert_eq!(server.post("/peers", "text/plain", good.to_string().as_bytes()).await.status, 415);
+    assert_eq!(server.post("/peers", "application/json", b"{").await.status, 422);
+    assert_eq!(server.post("/peers", "application/json", &vec![b' '; 9000]).await.status, 413);
     assert_eq!(server.get("/peers", &[]).await.status, 404, "there is no list to read");
     assert!(!server.get("/room", &[]).await.text().contains("serves others"), "none of these shares");
     let mut statuses = Vec::new();

@@ -11,23 +11,9 @@ use ztlab::{
     },
 };
 
-use crate::lab::{Lab, Running, parse};
+use crate::lab::{Lab, parse};
 
 const JSON: &str = "application/json";
-
-async fn post(server: &Running, path: &str, media_type: &str, body: &[u8]) -> u16 {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut stream = server.connect().await;
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // A server that has refused already may not take all of it.
-    let _ = stream.write_all(body).await;
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes).await;
-    parse(&bytes).status
-}
 
 #[tokio::test]
 async fn a_seat_reports_and_the_room_sees_it() {
@@ -67,19 +53,19 @@ async fn what_is_no_report_is_refused() {
     let body =
         |seat: &str| json!({ "seat": seat, "lab_id": lab.lock.lab_id(), "did": { "kind": "fetched", "bytes": 1 } });
     let good = body("A3").to_string();
-    assert_eq!(post(&server, "/roster", JSON, good.as_bytes()).await, 200);
+    assert_eq!(server.post("/roster", JSON, good.as_bytes()).await.status, 200);
     // As a form or a script of another site could send it without asking.
-    assert_eq!(post(&server, "/roster", "text/plain", good.as_bytes()).await, 415);
-    assert_eq!(post(&server, "/roster", "application/x-www-form-urlencoded", good.as_bytes()).await, 415);
+    assert_eq!(server.post("/roster", "text/plain", good.as_bytes()).await.status, 415);
+    assert_eq!(server.post("/roster", "application/x-www-form-urlencoded", good.as_bytes()).await.status, 415);
     for seat in ["<img src=x onerror=alert(1)>", "=HYPERLINK(\"http://x\")", "", "a\nb"] {
-        assert_eq!(post(&server, "/roster", JSON, body(seat).to_string().as_bytes()).await, 422, "{seat}");
+        assert_eq!(server.post("/roster", JSON, body(seat).to_string().as_bytes()).await.status, 422, "{seat}");
     }
-    assert_eq!(post(&server, "/roster", JSON, b"{").await, 422);
-    assert_eq!(post(&server, "/roster", JSON, &vec![b' '; 9000]).await, 413);
-    assert_eq!(post(&server, "/lab.json", JSON, good.as_bytes()).await, 413, "bodies are taken in one place only");
+    assert_eq!(server.post("/roster", JSON, b"{").await.status, 422);
+    assert_eq!(server.post("/roster", JSON, &vec![b' '; 9000]).await.status, 413);
+    assert_eq!(server.post("/lab.json", JSON, good.as_bytes()).await.status, 413, "bodies are taken in one place only");
     let mut statuses = Vec::new();
     for _ in 0..40 {
-        statuses.push(post(&server, "/roster", JSON, good.as_bytes()).await);
+        statuses.push(server.post("/roster", JSON, good.as_bytes()).await.status);
     }
     assert!(statuses.contains(&429), "{statuses:?}");
     let room = server.get("/room", &[]).await.text();
