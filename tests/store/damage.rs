@@ -136,6 +136,27 @@ proptest! {
     }
 }
 
+/// The next writer of the ledger cuts off a last line without its end, and re-hashing writes.
+#[test]
+fn r3_a_ledger_without_its_last_newline_is_named_before_anything_is_written_to_it() {
+    for cut in [true, false] {
+        let bench = whole();
+        let damaged = tempfile::tempdir().unwrap();
+        let mut context = bench.context("unused");
+        context.store = damaged.path().join("store");
+        copy(&bench.path("whole"), &context.store);
+        let path = context.store.join("ztlab/verified");
+        let mut bytes = fs_err::read(&path).unwrap();
+        assert_eq!(bytes.pop(), Some(b'\n'));
+        bytes.extend((!cut).then_some(b'\n' ^ 1));
+        fs_err::write(&path, bytes).unwrap();
+        let found = bench.block_on(store::verify(&context)).expect_err("nobody noticed");
+        assert!(found.to_string().contains("verified: 1 damaged lines"), "{found}");
+        bench.block_on(store::repair(&context, &fetch::Request::default(), None)).unwrap();
+        bench.block_on(store::verify(&context)).unwrap();
+    }
+}
+
 #[test]
 fn r3_a_plain_fetch_brings_back_what_somebody_changed() {
     let bench = Bench::with_files(&[5000, 400, 30]);

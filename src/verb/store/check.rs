@@ -119,12 +119,14 @@ async fn examine(context: &Context, store: Store) -> miette::Result<(VerifyOutco
             .collect();
         let others = store.everything()?.into_iter().filter(|blob| !ours.contains_key(&blob.digest));
         let blobs: Vec<Descriptor> = ours.values().copied().chain(others).collect();
+        // First: re-hashing writes to the ledger, and thereby cuts off a damaged last line.
+        let faults = store.faults()?;
         let damaged = store.verify(blobs.clone(), reporter.as_ref());
         let artifacts = hurt_artifacts(&lock, &damaged);
         let others = damaged.into_iter().filter(|found| !ours.contains_key(&found.descriptor.digest)).collect();
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         let outcome = VerifyOutcome { blobs: blobs.len(), bytes, repaired: Vec::new(), mended: Vec::new() };
-        Ok((outcome, Damaged { artifacts, others, faults: store.faults()? }))
+        Ok((outcome, Damaged { artifacts, others, faults }))
     })
     .await
 }
