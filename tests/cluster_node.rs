@@ -109,6 +109,47 @@ async fn containerds_config_digest_is_read_from_its_content() {
     assert!(calls.contains("-n k8s.io images import --platform linux/amd64 -\n"), "{calls}");
 }
 
+/// A `ctr` of which only the names count: one line a name in `list`, with what it stands for.
+fn names_only(folder: &Path, listed: &str) {
+    fs_err::write(folder.join("list"), listed).unwrap();
+    program(
+        folder,
+        "ctr",
+        r#"while [ "${1#-}" != "$1" ]; do shift 2; done
+case "$1 $2" in
+  "images ls") echo 'REF TYPE DIGEST SIZE PLATFORMS LABELS'; cat list ;;
+  "images check") cut -d' ' -f1 list ;;
+  "images tag") [ "$3" = --force ] || exit 9
+     { grep -v "^$5 " list; grep "^$4 " list | sed "s|^[^ ]*|$5|"; } > new; mv new list ;;
+  "images rm") shift 2; for name; do grep -v "^$name " list > new; mv new list; done; exit 0 ;;
+  "content get") echo '{"config":{"digest":"CONFIG"}}' ;;
+  *) echo "unknown: $*" >&2; exit 9 ;;
+esac"#
+            .replace("CONFIG", CONFIG)
+            .as_str(),
+    );
+}
+
+#[tokio::test]
+async fn what_a_load_replaces_is_held_under_a_second_name_until_it_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = format!("localhost/ztlab-held:{} application/x {CONFIG} 1.0 MiB linux/amd64 -", "0".repeat(64));
+    let other = format!("docker.io/library/other:1 application/x {CONFIG} 1.0 MiB linux/amd64 -");
+    let ours = format!("{NAME} application/x {MANIFEST} 1.0 MiB linux/amd64 -");
+    names_only(folder.path(), &format!("{left}\n{other}\n{ours}\n"));
+    let node = node(folder.path(), "containerd:/run/containerd/containerd.sock", "");
+    let list = || fs_err::read_to_string(folder.path().join("list")).unwrap();
+
+    node.hold(&[NAME.to_owned(), "docker.io/library/absent:1".to_owned()]).await;
+    let held = format!("localhost/ztlab-held:{} application/x {MANIFEST} ", &MANIFEST["sha256:".len()..]);
+    assert_eq!(list().lines().filter(|line| line.starts_with(&held)).count(), 1, "{}", list());
+    let images = node.images(Platform::LinuxAmd64).await.unwrap();
+    assert_eq!(images.into_keys().collect::<Vec<_>>(), [NAME, "docker.io/library/other:1"]);
+
+    node.release().await;
+    assert_eq!(list(), format!("{other}\n{ours}\n"), "also what a killed process left is gone");
+}
+
 #[tokio::test]
 async fn a_failed_import_leaves_no_half_loaded_name() {
     let folder = tempfile::tempdir().unwrap();

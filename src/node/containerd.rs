@@ -13,6 +13,8 @@ use crate::base::{Digest, Platform, normalize_reference};
 
 /// Documents read at once; each is a child process of some ten milliseconds.
 const PARALLEL: usize = 4;
+/// Second names of images that a load replaces: this, and the digits of what the first name stood for.
+const HELD: &str = "localhost/ztlab-held:";
 
 pub(super) fn import_arguments(platform: Platform) -> Vec<String> {
     let platform = format!("{}/{}", platform.os(), platform.architecture());
@@ -22,7 +24,7 @@ pub(super) fn import_arguments(platform: Platform) -> Vec<String> {
 pub(super) async fn images(node: &Node, platform: Platform) -> Result<BTreeMap<String, ImageId>, NodeError> {
     let ready = ready(node).await?;
     let mut targets = listed(node).await?;
-    targets.retain(|name, _| ready.contains(name));
+    targets.retain(|name, _| ready.contains(name) && !is_held(name));
     let distinct: BTreeSet<Digest> = targets.values().copied().collect();
     let configs: BTreeMap<Digest, Digest> = stream::iter(distinct)
         .map(|target| async move { Ok::<_, NodeError>((target, config_of(node, target, platform).await?)) })
@@ -51,6 +53,32 @@ pub(super) async fn remove(node: &Node, names: &[String]) -> Result<(), NodeErro
     }
     let child = node.child(LIST_DEADLINE).arguments(["images", "rm"]).arguments(names);
     child.run().await.map(|_| ()).map_err(|source| node.failed("remove images", source))
+}
+
+/// Gives images that are listed under these names a second name.
+///
+/// containerd lets go of an image as soon as its name stands for another one, and of its unpacked layers with it: also
+/// of those that the new image shares, while `ctr` is still between finding them and unpacking on top of them ("parent
+/// snapshot … does not exist", containerd 1.6.20, about one import in thirty).
+pub(super) async fn hold(node: &Node, names: &[String]) -> Result<(), NodeError> {
+    let listed = listed(node).await?;
+    for (name, target) in names.iter().filter_map(|name| Some((name, listed.get(name)?))) {
+        let held = format!("{HELD}{}", target.hex());
+        let child = node.child(LIST_DEADLINE).arguments(["images", "tag", "--force", name, &held]);
+        child.run().await.map_err(|source| node.failed("hold an image", source))?;
+    }
+    Ok(())
+}
+
+/// Takes away every second name that [`hold`] gave, also what a killed process left.
+pub(super) async fn release(node: &Node) -> Result<(), NodeError> {
+    let held: Vec<String> = listed(node).await?.into_keys().filter(|name| is_held(name)).collect();
+    remove(node, &held).await
+}
+
+/// Whether it is a name that [`hold`] gave.
+fn is_held(name: &str) -> bool {
+    name.starts_with(HELD)
 }
 
 async fn listed(node: &Node) -> Result<BTreeMap<String, Digest>, NodeError> {

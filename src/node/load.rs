@@ -98,6 +98,30 @@ impl Node {
         }
     }
 
+    /// Keeps what these names stand for now, with every layer, until [`Node::release`]: for loads that replace images by
+    /// others which share layers with them. Where it fails, a load may find a layer gone, and say so.
+    pub async fn hold(&self, names: &[String]) {
+        let held = match self.runtime {
+            // It counts references to layers, a load's own among them.
+            Runtime::Docker => Ok(()),
+            Runtime::Containerd => containerd::hold(self, names).await,
+        };
+        if let Err(error) = held {
+            tracing::debug!(?error, node = %self, "the images that are replaced may go too early");
+        }
+    }
+
+    /// Lets go of everything that [`Node::hold`] kept, now or before. What stays costs the node disk and nothing else.
+    pub async fn release(&self) {
+        let released = match self.runtime {
+            Runtime::Docker => Ok(()),
+            Runtime::Containerd => containerd::release(self).await,
+        };
+        if let Err(error) = released {
+            tracing::debug!(?error, node = %self, "replaced images keep a second name");
+        }
+    }
+
     /// Only a dockerd that names images before it has them needs the comparison: it does not tell afterwards which
     /// are whole.
     async fn named_before(&self, platform: Platform) -> Result<Option<BTreeMap<String, ImageId>>, NodeError> {

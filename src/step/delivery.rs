@@ -81,11 +81,23 @@ impl<B: Blobs + Clone + 'static> Delivery<'_, B> {
         images: Vec<ArchiveImage>,
         said: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Delivered, InstallError> {
+        let names: Vec<String> = images.iter().flat_map(ArchiveImage::names).collect();
+        self.node.hold(&names).await;
+        let moved = self.bring_held(images, &names, said).await;
+        self.node.release().await;
+        moved
+    }
+
+    async fn bring_held(
+        &self,
+        images: Vec<ArchiveImage>,
+        names: &[String],
+        said: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Delivered, InstallError> {
         let have = self.node.have().await;
         let draft = |image| self.drafts.get(image, self.platform, &self.blobs);
         let drafts = images.iter().map(draft).collect::<io::Result<Vec<_>>>().map_err(StoreError::from)?;
         let needed: Vec<Vec<Descriptor>> = drafts.iter().map(|draft| draft.needed(&have)).collect();
-        let names: Vec<String> = images.iter().flat_map(ArchiveImage::names).collect();
         let mut shipments = Vec::new();
         for share in share_out(&needed, STREAMS) {
             let wanted: BTreeSet<Digest> = share.iter().flat_map(|one| &needed[*one]).map(|one| one.digest).collect();
@@ -109,7 +121,7 @@ impl<B: Blobs + Clone + 'static> Delivery<'_, B> {
             })),
             Err(error) => {
                 // The other stream was broken off where it was. What it left is not what the person has to read about.
-                let _ = self.node.remove_incomplete(&names).await;
+                let _ = self.node.remove_incomplete(names).await;
                 Err(error)
             }
         }
@@ -130,7 +142,7 @@ impl<B: Blobs + Clone + 'static> Delivery<'_, B> {
             Ok(()) => Ok(Delivered { sent: size, left_out, resent: 0 }),
             Err(error) if shipment.known.is_empty() || !is_refusal(&error) => Err(error.into()),
             Err(error) => {
-                tracing::debug!(%error, "a stream without known layers was refused");
+                tracing::debug!(?error, "a stream without known layers was refused");
                 let text = format!(
                     "the node lacks layers that it had a moment ago: stream {number} is sent again, with all of them"
                 );
