@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::base::{Descriptor, Digest, Event, Expected, Hasher, Reporter, file, pipe::piped};
+use crate::base::{Descriptor, Digest, Event, Expected, Hasher, Reporter, file};
 
 use super::{Store, StoreError, StoredBlob, Whole};
 
@@ -145,12 +145,6 @@ pub enum FillError {
     Store(#[from] StoreError),
 }
 
-impl From<io::Error> for FillError {
-    fn from(error: io::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 /// Said once before waiting for another writer.
 pub(crate) fn waiting_for(name: &str) -> Event {
     Event::Note { text: format!("another ztlab is writing {name} to this store: waiting for it") }
@@ -196,48 +190,27 @@ impl Ingest {
         Ok(())
     }
 
-    /// Takes everything that `read` gives until it gives nothing, and tells `took` how much came each time. Hashes
-    /// here while another thread writes. After an error the value is good for [`Ingest::restart`] or to be dropped.
+    /// Takes everything that `read` gives until it gives nothing, and tells `took` how much came each time. `piece` is
+    /// where the bytes pass through: a few 100 KiB stay in a core's own cache from the reading to the writing.
+    /// After an error the value is good for [`Ingest::restart`] or to be dropped.
     ///
     /// # Errors
     /// Whose fault it is, and as for [`Ingest::append`].
     pub fn append_from(
         &mut self,
+        piece: &mut [u8],
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
         mut took: impl FnMut(u64),
     ) -> Result<(), FillError> {
-        let room = self.expected.size.map_or(u64::MAX, |size| size.saturating_sub(self.written));
-        let Self { file, hasher, written, on_the_way, .. } = self;
-        let (mut came, mut durable_from, begun) = (0, *on_the_way, *written);
-        let mut in_file = begun;
-        piped::<(), FillError, io::Error>(
-            |pipe| {
-                while came < room {
-                    let count =
-                        pipe.pass(room - came, &mut read, |bytes| hasher.update(bytes)).map_err(FillError::Source)?;
-                    if count == 0 {
-                        return Ok(());
-                    }
-                    came += count as u64;
+        loop {
+            match read(piece).map_err(FillError::Source)? {
+                0 => return Ok(()),
+                count => {
+                    self.append(&piece[..count])?;
                     took(count as u64);
                 }
-                Ok(())
-            },
-            |bytes| {
-                file.write_all(bytes)?;
-                in_file += bytes.len() as u64;
-                if in_file - durable_from >= WRITE_BACK_STEP {
-                    file::begin_write_back(file, durable_from, in_file - durable_from);
-                    durable_from = in_file;
-                }
-                Ok(())
-            },
-        )?;
-        (*written, *on_the_way) = (begun + came, durable_from);
-        if came == room && read(&mut [0]).map_err(FillError::Source)? > 0 {
-            return Err(StoreError::TooLong { digest: self.label(), limit: self.written }.into());
+            }
         }
-        Ok(())
     }
 
     fn begin_write_back(&mut self) {
@@ -375,19 +348,21 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let bytes: Vec<u8> = (0..3_000_000).map(|number| (number % 253) as u8).collect();
         let expected = Expected::from(Descriptor::of(&bytes));
-        let fill = |ingest: &mut Ingest, mut bytes: &[u8]| ingest.append_from(|block| bytes.read(block), |_| ());
+        let piece = || vec![0; 100_000];
+        let fill =
+            |ingest: &mut Ingest, mut bytes: &[u8]| ingest.append_from(&mut piece(), |block| bytes.read(block), |_| ());
         fill(&mut begin(&store, expected), &bytes[..1_500_000]).unwrap();
         let mut ingest = begin(&store, expected);
         assert_eq!(ingest.written(), 1_500_000);
         let too_long = [&bytes[1_500_000..], b"!"].concat();
         assert!(matches!(fill(&mut ingest, &too_long), Err(FillError::Store(StoreError::TooLong { .. }))));
         ingest.restart().unwrap();
-        let broken = ingest.append_from(|_| Err(io::Error::other("the stick is gone")), |_| ());
+        let broken = ingest.append_from(&mut piece(), |_| Err(io::Error::other("the stick is gone")), |_| ());
         assert!(matches!(broken, Err(FillError::Source(_))));
         ingest.restart().unwrap();
         let mut reported = 0;
         let mut source = bytes.as_slice();
-        ingest.append_from(|block| source.read(block), |count| reported += count).unwrap();
+        ingest.append_from(&mut piece(), |block| source.read(block), |count| reported += count).unwrap();
         assert_eq!((ingest.written(), reported), (3_000_000, 3_000_000));
         assert_eq!(ingest.finish().unwrap().descriptor(), Descriptor::of(&bytes));
     }
