@@ -59,7 +59,7 @@ pub(super) async fn remove(node: &Node, names: &[String]) -> Result<(), NodeErro
 ///
 /// containerd lets go of an image as soon as its name stands for another one, and of its unpacked layers with it: also
 /// of those that the new image shares, while `ctr` is still between finding them and unpacking on top of them ("parent
-/// snapshot … does not exist", containerd 1.6.20, about one import in thirty).
+/// snapshot … does not exist", now and then with containerd 1.6.20).
 pub(super) async fn hold(node: &Node, names: &[String]) -> Result<(), NodeError> {
     let listed = listed(node).await?;
     for (name, target) in names.iter().filter_map(|name| Some((name, listed.get(name)?))) {
