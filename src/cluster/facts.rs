@@ -52,6 +52,17 @@ impl Cluster {
         Ok(info.map(|info| info.container_runtime_version.clone()).unwrap_or_default())
     }
 
+    /// What tells this cluster from every other, also from a later one of the same name and address: the `uid` of the
+    /// namespace `kube-system`, which no cluster is without and nobody can delete (the usual choice: OpenTelemetry's
+    /// `k8s.cluster.uid`).
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn identity(&self) -> Result<Option<String>, FactError> {
+        let found = self.namespace("kube-system").await?;
+        Ok(found.and_then(|namespace| namespace.metadata.uid))
+    }
+
     /// A namespace's annotation, or `None` when either is absent.
     ///
     /// # Errors

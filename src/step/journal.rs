@@ -1,7 +1,7 @@
 //! What an install has done, written down while it works: one file for each target and lab, in the user's data folder.
 //!
 //! ```json
-//! {"schema": 1, "lab_id": "sha256:…", "target": "--cluster ztlab", "profile": "small",
+//! {"schema": 2, "lab_id": "sha256:…", "target": "--cluster ztlab", "cluster": "0f6d…", "profile": "small",
 //!  "run": {"number": 3, "begun": "2026-11-28T17:21:00Z", "until": "receipt", "end": null},
 //!  "steps": {"calico": {"state": "begun", "run": 3, "at": "2026-11-28T17:22:31Z", "seconds": null, "detail": ""}}}
 //! ```
@@ -25,7 +25,7 @@ use super::graph::Step;
 use crate::base::Digest;
 
 /// The form of the file. A file of another form is put aside.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// How far a step came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,8 @@ pub struct Run {
     pub begun: Timestamp,
     /// The last step that it was to do.
     pub until: Option<Step>,
-    /// When it came to a good end; absent when it failed, was interrupted, or still runs.
+    /// When it came to a good end, or was found to be about a cluster that is gone; absent when it failed, was
+    /// interrupted, or still runs.
     pub end: Option<Timestamp>,
 }
 
@@ -78,6 +79,11 @@ struct Record {
     schema: u32,
     lab_id: String,
     target: String,
+    /// What the target was when a run last met it, as [`Cluster::identity`](crate::cluster::client::Cluster::identity)
+    /// tells; absent until it answered. A name stays when a cluster is deleted and made anew, and nothing of what was
+    /// under way in the old one is in the new one.
+    #[serde(default)]
+    cluster: Option<String>,
     /// Which of the lab's profiles was last set out to be there; none after it was taken away.
     #[serde(default)]
     profile: Option<String>,
@@ -86,6 +92,11 @@ struct Record {
 }
 
 impl Record {
+    /// Whether it is about the cluster that answers now; a cluster that does not answer may be the same.
+    fn is_about(&self, here: Option<&str>) -> bool {
+        self.cluster.as_deref().is_none_or(|met| here.is_none_or(|here| met == here))
+    }
+
     fn unfinished(&self) -> Option<Unfinished> {
         let run = self.run.as_ref().filter(|run| run.end.is_none())?;
         let steps = |state: Progress| {
@@ -168,6 +179,7 @@ impl Journal {
             schema: SCHEMA,
             lab_id: lab_id.to_owned(),
             target: target.to_owned(),
+            cluster: None,
             profile: None,
             run: None,
             steps: BTreeMap::new(),
@@ -192,6 +204,22 @@ impl Journal {
     /// What is known of each step.
     pub fn entries(&self) -> BTreeMap<Step, Entry> {
         self.record.lock().map(|record| record.steps.clone()).unwrap_or_default()
+    }
+
+    /// Notes which cluster the target is. When it was another one before, the run that was under way there is over.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn meet(&self, cluster: &str) -> io::Result<()> {
+        self.change(|record| {
+            if !record.is_about(Some(cluster)) {
+                record.profile = None;
+                if let Some(run) = &mut record.run {
+                    run.end.get_or_insert_with(Timestamp::now);
+                }
+            }
+            record.cluster = Some(cluster.to_owned());
+        })
     }
 
     /// Notes which profile is to be in the target; `None` when the lab is taken away.
@@ -267,16 +295,18 @@ pub struct LastProfile {
     pub ended: bool,
 }
 
-/// What the newest journal of a target says of its profile. Asks no cluster, so it also knows of one that is stopped.
-pub fn last_profile(folder: &Path, target: &str) -> Option<LastProfile> {
-    let record = records(folder, target).pop()?;
+/// What the newest journal of a target says of its profile, unless it is about another cluster than the one that answers
+/// there now. `here`: that one's identity; of one that is stopped nobody knows it, and the journal counts.
+pub fn last_profile(folder: &Path, target: &str, here: Option<&str>) -> Option<LastProfile> {
+    let record = records(folder, target).pop().filter(|record| record.is_about(here))?;
     let ended = record.run.is_none_or(|run| run.end.is_some());
     Some(LastProfile { name: record.profile?, ended })
 }
 
-/// What the newest run in a target left unfinished, or still works at; `None` when it ended well, or there was none.
-pub fn left_unfinished(folder: &Path, target: &str) -> Option<Unfinished> {
-    records(folder, target).pop()?.unfinished()
+/// What the newest run in a target left unfinished, or still works at; `None` when it ended well, was in another cluster
+/// than the one that answers now (`here`), or there was none.
+pub fn left_unfinished(folder: &Path, target: &str, here: Option<&str>) -> Option<Unfinished> {
+    records(folder, target).pop().filter(|record| record.is_about(here))?.unfinished()
 }
 
 /// How long each step took when it last had something to do, by the newest journal of a target, whatever lab it was.
@@ -380,22 +410,45 @@ mod tests {
     fn a_profile_is_remembered_until_the_lab_goes_and_the_newest_run_counts() {
         let folder = tempfile::tempdir().unwrap();
         let target = "--cluster ztlab";
-        assert_eq!(last_profile(folder.path(), target), None);
+        assert_eq!(last_profile(folder.path(), target, None), None);
         let journal = open(folder.path());
         journal.keep_profile(Some("small")).unwrap();
         journal.begin(None).unwrap();
         let last = |ended| Some(LastProfile { name: "small".to_owned(), ended });
-        assert_eq!(last_profile(folder.path(), target), last(false));
-        assert!(left_unfinished(folder.path(), target).is_some());
+        assert_eq!(last_profile(folder.path(), target, None), last(false));
+        assert!(left_unfinished(folder.path(), target, None).is_some());
         journal.end().unwrap();
-        assert_eq!(last_profile(folder.path(), target), last(true));
-        assert_eq!(left_unfinished(folder.path(), target), None);
+        assert_eq!(last_profile(folder.path(), target, None), last(true));
+        assert_eq!(left_unfinished(folder.path(), target, None), None);
         drop(journal);
         let other = Journal::open(folder.path(), target, "sha256:ffffffffffffffff").unwrap();
         other.keep_profile(None).unwrap();
         other.begin(None).unwrap();
-        assert_eq!(last_profile(folder.path(), target), None, "an older journal has nothing to say any more");
-        assert_eq!(last_profile(folder.path(), "--cluster other"), None);
+        assert_eq!(last_profile(folder.path(), target, None), None, "an older journal has nothing to say any more");
+        assert_eq!(last_profile(folder.path(), "--cluster other", None), None);
+    }
+
+    #[test]
+    fn what_was_under_way_in_a_cluster_that_is_gone_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = "--cluster ztlab";
+        let journal = open(folder.path());
+        journal.keep_profile(Some("small")).unwrap();
+        journal.begin(None).unwrap();
+        let known = |here| {
+            (
+                last_profile(folder.path(), target, here).is_some(),
+                left_unfinished(folder.path(), target, here).is_some(),
+            )
+        };
+        assert_eq!(known(Some("first")), (true, true), "it was interrupted before the cluster answered");
+        journal.meet("first").unwrap();
+        assert_eq!((known(Some("first")), known(None)), ((true, true), (true, true)));
+        assert_eq!(known(Some("second")), (false, false));
+        journal.meet("first").unwrap();
+        assert!(journal.unfinished().is_some(), "the same cluster");
+        journal.meet("second").unwrap();
+        assert_eq!((journal.unfinished(), known(Some("second"))), (None, (false, false)));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Runs the steps of an install and tells what each did.
 
-use std::{ops::Deref, path::Path, time::Instant};
+use std::{
+    ops::Deref,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::OnceCell;
 
@@ -30,6 +34,9 @@ use crate::{
     },
     store::StoreError,
 };
+
+/// How long a cluster may take to say which one it is: one that is stopped refuses at once, a stuck one is not waited for.
+const ASK: Duration = Duration::from_secs(4);
 
 /// Why an install stopped. The step's own error carries code and help.
 pub type InstallError = miette::Report;
@@ -111,12 +118,15 @@ impl Install {
         let begun = Instant::now();
         let journal = self.journal()?;
         self.end_leftovers().await?;
+        self.meet(&journal).await;
         if let Some(left) = journal.unfinished() {
             self.reporter.report(Event::Note { text: resumed(&left) });
         }
         let selected = Step::between(&self.target, self.options.from, self.options.until);
         self.kept(journal.keep_profile(Some(&self.complete.profile().name)));
         let steps = engine::install(self, &selected, &journal, self.reporter.as_ref()).await?;
+        // A cluster that this run made did not answer before.
+        self.meet(&journal).await;
         Ok(Report {
             lab_id: self.complete.lab_id().to_string(),
             profile: self.complete.profile().name.clone(),
@@ -158,6 +168,14 @@ impl Install {
             self.reporter.report(Event::Note { text });
         }
         Ok(())
+    }
+
+    /// Lets the journal know which cluster this is, as far as it answers.
+    async fn meet(&self, journal: &Journal) {
+        let Ok(cluster) = self.cluster().await else { return };
+        if let Ok(Ok(Some(identity))) = tokio::time::timeout(ASK, cluster.identity()).await {
+            self.kept(journal.meet(&identity));
+        }
     }
 
     /// A journal that cannot be written costs a run nothing but its memory.

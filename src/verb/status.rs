@@ -119,13 +119,14 @@ pub async fn run(context: &Context, target: &Target, asked: Option<&str>) -> mie
     let profile = profile::choose(context, target, &lock, asked).await?.profile;
     let mut parts = Vec::new();
     let key = journal_key(target, install::kubeconfig(context).as_deref());
-    let left = journal::left_unfinished(&context.journals, &key);
+    let left = |here: Option<&str>| journal::left_unfinished(&context.journals, &key, here);
     match connected(context, target).await {
         Ok((cluster, version)) => {
+            let here = cluster.identity().await.ok().flatten();
             parts.push(Part::good("cluster", format!("Kubernetes {version} answers at {}", cluster.host)));
             let client = &cluster.client;
             parts.push(lab(client, &lock, &profile, asked.is_some()).await);
-            parts.push(unfinished(left.as_ref()));
+            parts.push(unfinished(left(here.as_deref()).as_ref()));
             parts.push(nodes(client).await);
             parts.push(pods(client, target).await);
             parts.push(drifted(context, target, client, &lock, &profile).await?);
@@ -137,7 +138,7 @@ pub async fn run(context: &Context, target: &Target, asked: Option<&str>) -> mie
                 Target::Existing { context, .. } => format!("`kubectl --context {context} get nodes` says more"),
             };
             parts.push(Part::wrong("cluster", why, fix));
-            parts.push(unfinished(left.as_ref()));
+            parts.push(unfinished(left(None).as_ref()));
         }
     }
     Ok(Status { lab_id: lock.lab_id().to_string(), profile: profile.name, context: target.context().to_owned(), parts })

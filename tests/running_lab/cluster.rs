@@ -48,6 +48,11 @@ impl Cluster {
         self.objects.lock().unwrap().insert(format!("{}{place}/{plural}/{name}", root(version)), object);
     }
 
+    /// Takes an object away, by its path.
+    pub(crate) fn remove(&self, path: &str) {
+        assert!(self.objects.lock().unwrap().remove(path).is_some(), "{path} is not there");
+    }
+
     /// `Deployment webapp/backend`, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let objects = self.objects.lock().unwrap();

@@ -1,6 +1,7 @@
 //! From one profile to another.
 
-use ztlab::{base::Descriptor, lockfile, store::Store, verb};
+use serde_json::json;
+use ztlab::{base::Descriptor, lockfile, step::journal::Journal, store::Store, verb};
 
 use crate::machine::Machine;
 
@@ -38,6 +39,33 @@ async fn a_profile_stays_until_another_one_is_named() {
     machine.pruned(Some("small")).await.unwrap();
     fs_err::remove_file(machine.folder.path().join("kubeconfig")).unwrap();
     assert_eq!(planned(None).await.0, "small", "as the journal says");
+}
+
+#[tokio::test]
+async fn what_was_begun_in_an_earlier_cluster_of_the_same_name_says_nothing_of_the_new_one() {
+    let machine = Machine::new("small").await;
+    let is = |uid: &str| {
+        let metadata = json!({"name": "kube-system", "uid": uid});
+        machine.cluster.put("Namespace", "", "kube-system", false, json!({"metadata": metadata}));
+    };
+    let planned = async || {
+        verb::plan::run(&machine.context, Machine::target(), Machine::options(None)).await.unwrap().profile.name
+    };
+    is("first");
+    machine.pruned(Some("small")).await.unwrap();
+    assert_eq!(planned().await, "small");
+    // The cluster is wiped: no receipt, and another identity behind the same context.
+    machine.cluster.remove("/api/v1/namespaces/kube-system/configmaps/ztlab-receipt");
+    assert_eq!(planned().await, "small", "the same cluster, and this was last installed there");
+    is("second");
+    assert_eq!(planned().await, "full");
+    let key = format!("--context lab of {}", machine.folder.path().join("kubeconfig").display());
+    let journal = Journal::open(&machine.context.journals, &key, &machine.lock().lab_id().to_string()).unwrap();
+    journal.begin(None).unwrap();
+    drop(journal);
+    assert_eq!(planned().await, "full", "an install that was killed there is not gone on with here");
+    is("first");
+    assert_eq!(planned().await, "small", "in the old cluster it is");
 }
 
 #[tokio::test]
