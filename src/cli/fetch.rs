@@ -1,6 +1,6 @@
 //! From the arguments of `ztlab fetch` to its verb. Ctrl-C ends a fetch at once, and sharing as its good end.
 
-use super::{args::FetchArguments, builder, interrupted, render, seat};
+use super::{args::FetchArguments, builder, process::interrupted, render, seat};
 use crate::{
     fetch::seat::Did,
     verb::{

@@ -9,6 +9,7 @@ mod fetch;
 mod lock;
 mod outcome;
 mod pace;
+mod process;
 mod progress;
 mod registry;
 mod render;
@@ -18,17 +19,12 @@ mod settings;
 mod shell;
 mod store;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 
 use self::{
-    args::{Arguments, ColorChoice, Global, InstallArguments, ReceiptAction, TargetArguments, Verb},
+    args::{Arguments, Global, InstallArguments, ReceiptAction, TargetArguments, Verb},
     progress::{Progress, Style},
     settings::Settings,
 };
@@ -41,16 +37,16 @@ use crate::{
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    end_at_a_panic();
+    process::end_at_a_panic();
     let arguments = Arguments::parse();
     let json = arguments.global.json;
-    set_color(arguments.global.color);
-    start_log(arguments.global.verbose);
+    process::set_color(arguments.global.color);
+    process::start_log(arguments.global.verbose);
     if arguments.verb.asks_nobody() {
         // No runtime: its signal handler alone would be a pair of sockets, and checking a lock opens none.
         return ended(run_alone(arguments), json);
     }
-    let runtime = match runtime() {
+    let runtime = match process::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             render::error_line(&format!("cannot start the runtime: {error}"));
@@ -62,44 +58,13 @@ pub fn main() -> ExitCode {
         tokio::select! {
             // A child that was started for us hears the same signal from the terminal; what is half-done stays
             // for the next run: partial blobs, finished steps.
-            _ = interrupted(), if !ends_itself => was_interrupted(),
+            _ = process::interrupted(), if !ends_itself => was_interrupted(),
             result = run(arguments) => ended(result, json),
         }
     });
     // A blocking writer may still wait for a child that is gone.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
-}
-
-/// Threads for tasks: each hashes and writes some 800 MB/s, so that four are ahead of any line and any disk. More
-/// would only be more memory.
-const WORKERS: usize = 4;
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.min(WORKERS)).enable_all().build()
-}
-
-/// A panic is a bug of ours, on whatever thread: the process says so and ends with the exit code that means it. What
-/// is half-done stays for the next run, as after any other end.
-fn end_at_a_panic() {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        told(panic);
-        render::error_line("this is a bug in ztlab: please report it with the lines above and the command");
-        std::process::exit(70);
-    }));
-}
-
-async fn interrupted() {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 fn was_interrupted() -> ExitCode {
@@ -348,28 +313,4 @@ fn options(context: &Context, target: &TargetArguments, install: Option<&Install
         from: step(install.and_then(|arguments| arguments.from.as_ref()))?,
         until: step(install.and_then(|arguments| arguments.until.as_ref()))?,
     })
-}
-
-fn set_color(choice: ColorChoice) {
-    let choice = match choice {
-        ColorChoice::Auto => return,
-        ColorChoice::Always => anstream::ColorChoice::Always,
-        ColorChoice::Never => anstream::ColorChoice::Never,
-    };
-    choice.write_global();
-}
-
-/// What happens underneath, for `--verbose`; `ZTLAB_LOG` takes tracing's own filter language.
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => "off",
-        1 => "ztlab=debug",
-        _ => "debug",
-    };
-    let filter = std::env::var("ZTLAB_LOG").unwrap_or_else(|_| level.to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }

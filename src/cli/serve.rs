@@ -1,6 +1,6 @@
 //! From the arguments of `ztlab serve` to its verb. Ctrl-C is how it ends, and no failure.
 
-use super::{args::ServeArguments, interrupted, render};
+use super::{args::ServeArguments, process::interrupted, render};
 use crate::{
     serve::Limits,
     verb::{Context, serve},
