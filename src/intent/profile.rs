@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppRequest, Intent, IntentError, is_name};
+use super::{AppRequest, Intent, IntentError, check::is_name};
 
 /// The profile that leaves nothing out.
 pub const FULL: &str = "full";
