@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic like the test")]
 
+#[path = "supply/bench.rs"]
+mod bench;
 #[path = "supply/binary.rs"]
 mod binary;
 #[path = "supply/distribution.rs"]

@@ -13,7 +13,7 @@ use ztlab::{
 };
 
 use crate::{
-    lab::{Bench, Builder, MINIKUBE, code},
+    bench::{Bench, Builder, MINIKUBE, code},
     origin::{Fault, LOGIN, Origin, TOKEN},
 };
 

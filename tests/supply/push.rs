@@ -15,8 +15,8 @@ use ztlab::{
 };
 
 use crate::{
+    bench::{Bench, code},
     distribution::{Distribution, Door, LOGIN, Mishap, Mounts, Uploads},
-    lab::{Bench, code},
     lies::network,
 };
 

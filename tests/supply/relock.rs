@@ -11,7 +11,7 @@ use ztlab::{
 };
 
 use crate::{
-    lab::{Bench, CALICO, INTENT, MINIKUBE, code},
+    bench::{Bench, CALICO, INTENT, MINIKUBE, code},
     origin::Fault,
 };
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use ztlab::base::{Descriptor, Platform};
 
-use crate::lab::{Bench, CALICO};
+use crate::bench::{Bench, CALICO};
 
 const REPOSITORY: &str = "/v2/docker.io/calico/node";
 

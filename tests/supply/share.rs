@@ -33,7 +33,7 @@ use ztlab::{
 };
 
 use crate::{
-    lab::{Bench, Builder, MINIKUBE, code},
+    bench::{Bench, Builder, MINIKUBE, code},
     peers::{Act, Ask, Blobs, Manner, Peer, beginning, head, whole},
 };
 

@@ -12,7 +12,7 @@ use ztlab::{
 };
 
 use crate::{
-    lab::{Bench, Builder, MINIKUBE},
+    bench::{Bench, Builder, MINIKUBE},
     origin::{Fault, Origin},
 };
 
