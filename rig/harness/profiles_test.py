@@ -3,10 +3,9 @@
 import json
 import pathlib
 import shutil
-import unittest
 
-from product import Lab, kubectl, say
-from settings import Settings
+from case import LabCase
+from product import kubectl, say
 
 DASHBOARDS = {"prometheus", "grafana", "kiali"}
 LEFT_OUT_OF_SMALL = DASHBOARDS | {"istio-egressgateway", "csi-node-driver"}
@@ -36,27 +35,20 @@ def tell_memory(profile):
     return sum(pods.values())
 
 
-class Profiles(unittest.TestCase):
-    """In order: each test needs what the one before it made. The cluster has no lab in it at the beginning and at the end."""
+class Profiles(LabCase):
+    """The cluster has no lab in it at the beginning and at the end."""
 
     memory = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.settings = Settings.read()
-        cls.lab = Lab(cls.settings)
-        if not (cls.lab.folder / "lock/ztlab.lock").exists():
-            raise unittest.SkipTest("no lab: run the part `supply` first")
+        super().setUpClass()
         cls.small_store = cls.settings.work / "store-small"
         shutil.rmtree(cls.small_store, ignore_errors=True)
 
     @classmethod
     def tearDownClass(cls):
         shutil.rmtree(cls.small_store, ignore_errors=True)
-
-    def succeed(self, run):
-        self.assertEqual(run.code, 0, run.words())
-        return run
 
     def install(self, *arguments, store=None):
         run = self.lab.run("install", "--offline", *self.settings.target, *self.settings.install, *arguments, store=store)

@@ -10,6 +10,7 @@ import unittest
 import urllib.request
 
 import page
+from case import LabCase
 from product import Lab, kubectl, say
 from settings import REPOSITORY, Settings
 
@@ -51,19 +52,8 @@ def processes(name):
     return found
 
 
-class Steps(unittest.TestCase):
-    """In order: each test needs what the one before it made."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.settings = Settings.read()
-        cls.lab = Lab(cls.settings)
-        if not (cls.lab.folder / "lock/ztlab.lock").exists():
-            raise unittest.SkipTest("no lab: run the part `supply` first")
-
-    def succeed(self, run):
-        self.assertEqual(run.code, 0, run.words())
-        return run
+class Steps(LabCase):
+    """What is killed, taken back, or somebody else's."""
 
     def killed_in(self, step, seconds=0.5, before=()):
         """An install that gets SIGKILL so long after a step began, or dies with the step's end; what it had said."""

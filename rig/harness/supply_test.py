@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-import unittest
 
+from case import LabCase
 from product import Lab, kubectl, say
 from settings import Settings
 
@@ -35,18 +35,14 @@ def real_package_index():
     return mirror + (["--ca-file", certificates] if certificates else [])
 
 
-class Supply(unittest.TestCase):
-    """In order: each test needs what the one before it made."""
+class Supply(LabCase):
+    """Makes the lab that the other parts use."""
 
     @classmethod
     def setUpClass(cls):
         cls.settings = Settings.read()
         shutil.rmtree(cls.settings.work / "store", ignore_errors=True)
         cls.lab = Lab(cls.settings).create()
-
-    def succeed(self, run):
-        self.assertEqual(run.code, 0, run.words())
-        return run
 
     def test_1_lock_names_every_byte_and_is_deterministic(self):
         self.succeed(self.lab.run("lock", online=True))
