@@ -26,6 +26,8 @@ struct Cluster {
     asked: Arc<Mutex<Vec<String>>>,
     stored: Arc<Mutex<Option<Value>>>,
     conflict: bool,
+    /// Somebody makes the object anew as soon as it is gone.
+    makes_anew: bool,
 }
 
 async fn answer(State(cluster): State<Cluster>, method: Method, uri: Uri, body: Bytes) -> Response {
@@ -45,10 +47,16 @@ async fn answer(State(cluster): State<Cluster>, method: Method, uri: Uri, body: 
         ("PATCH", "/api/v1/namespaces/webapp/configmaps/settings") => {
             patch(&cluster, &body, uri.query().is_some_and(|query| query.contains("dryRun=All")))
         }
-        ("DELETE", "/api/v1/namespaces/webapp/configmaps/settings") => match cluster.stored.lock().unwrap().take() {
-            Some(object) => Json(object).into_response(),
-            None => not_found(),
-        },
+        ("DELETE", "/api/v1/namespaces/webapp/configmaps/settings") => {
+            let mut stored = cluster.stored.lock().unwrap();
+            let Some(object) = stored.take() else { return not_found() };
+            if cluster.makes_anew {
+                let mut next = object.clone();
+                next["metadata"]["uid"] = json!("second");
+                *stored = Some(next);
+            }
+            Json(object).into_response()
+        }
         _ => not_found(),
     }
 }
@@ -70,6 +78,7 @@ fn patch(cluster: &Cluster, body: &Bytes, dry_run: bool) -> Response {
     // A dry run keeps the version that it found.
     let next = if same || dry_run { version } else { version + 1 };
     wanted["metadata"]["resourceVersion"] = Value::from(next.to_string());
+    wanted["metadata"]["uid"] = json!("first");
     if !dry_run {
         *stored = Some(wanted.clone());
     }
@@ -155,4 +164,12 @@ async fn a_delete_waits_until_the_object_is_gone_and_a_second_one_finds_nothing(
     let delete = async || apply::delete(&client, &settings("red"), Duration::from_secs(10), &|_| {}).await.unwrap();
     assert_eq!(delete().await, 1);
     assert_eq!(delete().await, 0);
+}
+
+#[tokio::test]
+async fn an_object_that_its_program_makes_anew_at_once_is_gone_all_the_same() {
+    let client = serve(Cluster { makes_anew: true, ..Cluster::default() }).await;
+    apply_one(&client, "red").await.unwrap();
+    let deleted = apply::delete(&client, &settings("red"), Duration::from_secs(2), &|_| {}).await.unwrap();
+    assert_eq!(deleted, 1);
 }

@@ -21,7 +21,10 @@ mod kinds;
 mod remove;
 
 use self::kinds::{Kinds, api_for, kind_of};
-pub use self::{error::ApplyError, remove::delete};
+pub use self::{
+    error::ApplyError,
+    remove::{delete, tell_to_go, wait_for_pods_to_go},
+};
 use super::{
     difference::{Difference, differences},
     manifest::describe,
@@ -326,6 +329,11 @@ async fn established(
 
 fn name_of(object: &DynamicObject) -> &str {
     object.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// A list that the server does not give.
+pub(crate) fn unlisted(what: &str, source: kube::Error) -> ApplyError {
+    ApplyError::Unlisted { what: what.to_owned(), source: Box::new(source) }
 }
 
 pub(super) fn refused(action: &'static str, object: &DynamicObject, source: kube::Error) -> ApplyError {

@@ -54,6 +54,22 @@ const SHOWN: usize = 3;
 /// Kinds that come and go by themselves.
 const PASSING: [&str; 5] = ["Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"];
 
+/// Calico's programs say no name when they write into their own definitions (seen in 3.27.0), and neither does calicoctl
+/// for a person: what such a writer made is Calico's own where it is of a kind that Calico keeps its books in, or is the
+/// one object that Calico makes of a kind.
+const NAMELESS: &str = "Go-http-client";
+const CALICOS: [(&str, Option<&str>); 9] = [
+    ("BlockAffinity", None),
+    ("IPAMBlock", None),
+    ("IPAMConfig", None),
+    ("IPAMHandle", None),
+    ("ClusterInformation", Some("default")),
+    ("FelixConfiguration", Some("default")),
+    ("KubeControllersConfiguration", Some("default")),
+    ("IPPool", Some("default-ipv4-ippool")),
+    ("IPPool", Some("default-ipv6-ippool")),
+];
+
 /// What Kubernetes and Istio put into every namespace, by kind and name. The account has no field that anybody manages.
 const EVERYWHERE: [(&str, &str); 3] =
     [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert")];
@@ -82,11 +98,13 @@ pub fn is_ours(metadata: &ObjectMeta) -> bool {
 /// Whether a person, or a program that ztlab does not know, put an object there.
 pub fn is_foreign(kind: &str, metadata: &ObjectMeta) -> bool {
     let name = metadata.name.as_deref().unwrap_or_default();
+    let calicos = CALICOS.iter().any(|(of, named)| *of == kind && named.is_none_or(|named| named == name));
+    let known: Vec<&str> = MACHINERY.into_iter().chain(calicos.then_some(NAMELESS)).collect();
     !is_ours(metadata)
         && !PASSING.contains(&kind)
         && !EVERYWHERE.contains(&(kind, name))
         && metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
-        && !written_only_by(metadata, &MACHINERY)
+        && !written_only_by(metadata, &known)
 }
 
 fn written_only_by(metadata: &ObjectMeta, known: &[&str]) -> bool {
@@ -110,7 +128,9 @@ impl<'client> Inventory<'client> {
         // Two requests; a server that is too old for them gets one for each group.
         let found = match Discovery::new(client.clone()).run_aggregated().await {
             Ok(found) => found,
-            Err(_) => Discovery::new(client.clone()).run().await.map_err(|source| unlisted("the kinds", source))?,
+            Err(_) => {
+                Discovery::new(client.clone()).run().await.map_err(|source| apply::unlisted("the kinds", source))?
+            }
         };
         let kinds = found.groups().flat_map(|group| group.recommended_resources());
         let kinds =
@@ -166,7 +186,7 @@ impl<'client> Inventory<'client> {
                 Ok(list) => Ok(list.items.into_iter().map(|one| named(resource, one.metadata)).collect::<Vec<_>>()),
                 // A definition that has just gone, or a kind that cannot be listed after all.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405) => Ok(Vec::new()),
-                Err(source) => Err(unlisted(&resource.plural, source)),
+                Err(source) => Err(apply::unlisted(&resource.plural, source)),
             }
         });
         let found: Vec<Vec<DynamicObject>> = stream::iter(lists).buffer_unordered(PARALLEL).try_collect().await?;
@@ -281,10 +301,6 @@ fn named_namespace(name: &str) -> DynamicObject {
     DynamicObject::new(name, &ApiResource::erase::<Namespace>(&()))
 }
 
-fn unlisted(what: &str, source: kube::Error) -> ApplyError {
-    ApplyError::Unlisted { what: what.to_owned(), source: Box::new(source) }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, from_value};
@@ -326,6 +342,10 @@ mod tests {
             ("Pod", vec![("kubectl-run", "Update")], owner, false),
             ("Event", vec![("somebody", "Update")], json!([]), false),
             ("Deployment", vec![("helm", "Update")], json!([]), true),
+            ("IPAMBlock", vec![("Go-http-client", "Update")], json!([]), false),
+            ("IPPool", vec![("Go-http-client", "Update")], json!([]), true),
+            ("GlobalNetworkPolicy", vec![("Go-http-client", "Update")], json!([]), true),
+            ("IPAMConfig", vec![("Go-http-client", "Update"), ("kubectl-edit", "Update")], json!([]), true),
             // Nobody knows: then it is not touched.
             ("ConfigMap", vec![], json!([]), true),
         ] {

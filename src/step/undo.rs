@@ -1,5 +1,7 @@
 //! Takes steps back: each its own way, the last one first, and nobody else's objects.
 
+mod network;
+
 use std::time::Duration;
 
 use kube::api::DynamicObject;
@@ -15,7 +17,6 @@ use super::{
 };
 use crate::cluster::{
     apply,
-    manifest::describe,
     ownership::{Inventory, Removal},
 };
 
@@ -26,8 +27,6 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// (istio 1.20.0, `pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go`).
 const MESH_ROOT_LABEL: &str = "istio.io/config=true";
 const MESH: &str = "istio-system";
-/// The operator makes it, and the Installation owns it: who deletes the Installation deletes it with all that is in it.
-const NETWORK: &str = "calico-system";
 
 /// What taking back did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -87,7 +86,7 @@ pub(super) async fn undo(install: &Install, step: Step) -> Result<Undone, Instal
         Step::App => remove(install, step, "app", &install.objects().await?.app).await,
         Step::Policies => remove(install, step, "policies", &install.objects().await?.policies).await,
         Step::Istio => mesh(install).await,
-        Step::Calico => network(install).await,
+        Step::Calico => network::remove(install).await,
         Step::Cluster => cluster_itself(install).await,
         Step::Preflight | Step::Blobs | Step::Cache | Step::BaseImage | Step::Preload | Step::Images | Step::Prune => {
             Ok(Undone::default())
@@ -119,26 +118,6 @@ async fn mesh(install: &Install) -> Result<Undone, InstallError> {
     let roots = connection.config_maps(MESH_ROOT_LABEL).await?;
     apply::delete(&connection.client, &roots, DEADLINE, &waiting).await?;
     Ok(Undone { removed: vec!["Istio".to_owned()], kept: kept.into_iter().collect() })
-}
-
-async fn network(install: &Install) -> Result<Undone, InstallError> {
-    let objects = install.objects().await?;
-    let client = &install.cluster().await?.client;
-    let waiting = install.waiting(Step::Calico);
-    let inventory = Inventory::of(client).await?;
-    let foreign = inventory.foreign_in(NETWORK).await?;
-    if !foreign.is_empty() {
-        inventory.disown(NETWORK).await?;
-    }
-    // The operator must live until it has taken down what it made.
-    let mut removal = inventory.remove(&objects.cluster, DEADLINE, &waiting).await?;
-    let operator = inventory.remove(&objects.operator, DEADLINE, &waiting).await?;
-    removal.deleted += operator.deleted;
-    removal.kept.extend(operator.kept);
-    if let Some(first) = foreign.first() {
-        removal.kept.push(format!("Namespace {NETWORK}, because of what is not ztlab's: {}", describe(first)));
-    }
-    Ok(Undone::of("Calico", removal))
 }
 
 async fn cluster_itself(install: &Install) -> Result<Undone, InstallError> {
