@@ -36,6 +36,9 @@ func enforce(ctx context.Context, state *health.State) error {
 	if err != nil {
 		return err
 	}
+	if err := openBooks(ctx, config); err != nil {
+		return err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

@@ -51,6 +51,24 @@ func (operator *Operator) ensure(ctx context.Context, object *unstructured.Unstr
 	return err
 }
 
+// ensureFelixConfiguration makes the one that every Calico has when it is absent, also while the Installation is on its
+// way out: who deletes it meanwhile finds another one under its name.
+func (operator *Operator) ensureFelixConfiguration(ctx context.Context) error {
+	client := operator.client.Resource(felixConfigurations)
+	if _, err := client.Get(ctx, "default", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	log.Print("creating FelixConfiguration default")
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "crd.projectcalico.org/v1", "kind": "FelixConfiguration", "metadata": map[string]any{"name": "default"},
+	}}
+	_, err := client.Create(ctx, object, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
 // remove deletes an object of the operator's own namespace, if it is there.
 func (operator *Operator) remove(ctx context.Context, resource schema.GroupVersionResource, name string) error {
 	client := operator.client.Resource(resource).Namespace(namespace)

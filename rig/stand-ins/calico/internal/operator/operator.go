@@ -51,8 +51,9 @@ const (
 )
 
 var (
-	installations  = schema.GroupVersionResource{Group: "operator.tigera.io", Version: "v1", Resource: "installations"}
-	tigeraStatuses = schema.GroupVersionResource{Group: "operator.tigera.io", Version: "v1", Resource: "tigerastatuses"}
+	installations       = schema.GroupVersionResource{Group: "operator.tigera.io", Version: "v1", Resource: "installations"}
+	tigeraStatuses      = schema.GroupVersionResource{Group: "operator.tigera.io", Version: "v1", Resource: "tigerastatuses"}
+	felixConfigurations = schema.GroupVersionResource{Group: "crd.projectcalico.org", Version: "v1", Resource: "felixconfigurations"}
 )
 
 // Operator reads the cluster through informers and writes through the dynamic client.
@@ -87,6 +88,7 @@ func Run(ctx context.Context, config *rest.Config) error {
 	changes := wake.NewSignal()
 	for _, informer := range []cache.SharedInformer{
 		custom.ForResource(installations).Informer(),
+		custom.ForResource(felixConfigurations).Informer(),
 		builtIn.Apps().V1().DaemonSets().Informer(),
 		builtIn.Apps().V1().Deployments().Informer(),
 		builtIn.Core().V1().Pods().Informer(),
@@ -129,6 +131,9 @@ func (operator *Operator) round(ctx context.Context) error {
 	installation, isUnstructured := found.(*unstructured.Unstructured)
 	if !isUnstructured {
 		return fmt.Errorf("the installation is a %T", found)
+	}
+	if err := operator.ensureFelixConfiguration(ctx); err != nil {
+		return err
 	}
 	if installation.GetDeletionTimestamp() != nil {
 		return nil // what it owns is on its way out too
