@@ -71,9 +71,9 @@ fn judge_running(locked: &BTreeMap<String, KnownImage>, pods: &[Pod], judged: im
             continue;
         }
         let place = format!("{namespace}/{}", pod.metadata.name.as_deref().unwrap_or_default());
-        for (container, asked, image_id) in containers_of(pod) {
+        for Started { container, image, id } in started(pod) {
             containers += 1;
-            if let Some(reason) = not_locked(locked, &asked, &image_id) {
+            if let Some(reason) = not_locked(locked, &image, &id) {
                 wrong.push(format!("{place} {container}: {reason}"));
             }
         }
@@ -93,21 +93,31 @@ fn judge_running(locked: &BTreeMap<String, KnownImage>, pods: &[Pod], judged: im
     }
 }
 
-/// Name, image as asked for, and image ID of every container that has been started.
-fn containers_of(pod: &Pod) -> Vec<(String, String, String)> {
+/// A container that has been started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Its name in the pod.
+    pub container: String,
+    /// The image that the pod asked for, in its words.
+    pub image: String,
+    /// The image ID that the runtime told.
+    pub id: String,
+}
+
+/// Every container of a pod that has been started, init containers first.
+pub fn started(pod: &Pod) -> Vec<Started> {
     let spec = pod.spec.iter();
     let asked: BTreeMap<&str, &str> = spec
         .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
         .filter_map(|container| Some((container.name.as_str(), container.image.as_deref()?)))
         .collect();
     let status = pod.status.iter();
-    let started =
+    let all =
         status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]).flatten().flatten();
-    started
-        .filter(|status| !status.image_id.is_empty())
+    all.filter(|status| !status.image_id.is_empty())
         .map(|status| {
             let image = asked.get(status.name.as_str()).copied().unwrap_or(status.image.as_str());
-            (status.name.clone(), image.to_owned(), status.image_id.clone())
+            Started { container: status.name.clone(), image: image.to_owned(), id: status.image_id.clone() }
         })
         .collect()
 }
@@ -126,7 +136,7 @@ fn not_locked(locked: &BTreeMap<String, KnownImage>, asked: &str, image_id: &str
 }
 
 /// The digest in an image ID: `sha256:…`, `docker://sha256:…`, `docker-pullable://name@sha256:…` or `name@sha256:…`.
-pub(super) fn digest_of(image_id: &str) -> Option<Digest> {
+pub fn digest_of(image_id: &str) -> Option<Digest> {
     image_id.rfind("sha256:").and_then(|start| image_id[start..].parse().ok())
 }
 

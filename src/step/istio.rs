@@ -19,7 +19,7 @@ use super::{
     report::Done,
     run::{Install, InstallError},
     setup::version,
-    tool,
+    stale, tool,
 };
 use crate::{
     base::Digest,
@@ -78,8 +78,10 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     }
     let installed = cluster.namespace_annotation(NAMESPACE, INSTALLED_BY).await?;
     if installed.as_deref() == Some(&identity.to_string()) {
+        // The dashboards are in this namespace too.
+        let replaced = stale::replace(install, Step::Istio, &[NAMESPACE]).await?;
         install.wait(Step::Istio, &gates).await?;
-        return Ok(Done::unchanged(format!("Istio {istio} is installed and ready")));
+        return Ok(Done::unchanged(format!("Istio {istio} is installed and ready")).replacing(&replaced));
     }
     install.waiting(Step::Istio)("istioctl install".to_owned());
     let mut arguments = vec!["install".to_owned()];
@@ -94,6 +96,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
         context: cluster.context.clone(),
         source,
     })?;
+    let replaced = stale::replace(install, Step::Istio, &[NAMESPACE]).await?;
     let mut left = String::new();
     // Only from a mesh that ztlab installed: an egress gateway that was there before it is somebody else's.
     if no_egress_gateway && installed.is_some() && remove_egress_gateway(install, cluster).await? {
@@ -102,7 +105,7 @@ pub(super) async fn run(install: &Install) -> Result<Done, InstallError> {
     install.wait(Step::Istio, &gates).await?;
     install.apply(Step::Istio, &[namespace(&identity)]).await?;
     let without = if no_egress_gateway { " without egress gateway" } else { "" };
-    Ok(Done::changed(format!("Istio {istio}, its profile demo{without}{left}")))
+    Ok(Done::changed(format!("Istio {istio}, its profile demo{without}{left}")).replacing(&replaced))
 }
 
 /// What the mesh is made with. Hub and tag are said because a binary without release stamps would take others

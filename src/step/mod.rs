@@ -19,6 +19,7 @@
 //! | [`report`] | what they did |
 //! | [`preflight`] … [`receipt`] | one file a step |
 //! | [`draft`] | what is known of the archives before there is a node |
+//! | [`stale`] | pods that still run what was locked before |
 //! | [`delivery`], [`share_out`] | images into a runtime, without what it has; in two streams |
 //! | [`plan`], [`dry_run`] | what an install would do, and change |
 //! | [`undo`] | takes steps back |
@@ -56,6 +57,7 @@ pub mod report;
 pub mod run;
 pub mod setup;
 mod share_out;
+mod stale;
 pub mod tool;
 pub mod trim;
 pub mod undo;

@@ -19,6 +19,17 @@ impl Done {
         Self { changed: true, detail: detail.into() }
     }
 
+    /// The same, with pods that were started again because they ran what was locked before.
+    pub(super) fn replacing(self, pods: &[String]) -> Self {
+        match pods {
+            [] => self,
+            [pod] => Self::changed(format!("{}; started again with its locked image: {pod}", self.detail)),
+            pods => {
+                Self::changed(format!("{}; started again with their locked images: {}", self.detail, pods.join(", ")))
+            }
+        }
+    }
+
     /// Everything was as it should be.
     pub fn unchanged(detail: impl Into<String>) -> Self {
         Self { changed: false, detail: detail.into() }
