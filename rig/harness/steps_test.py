@@ -169,6 +169,26 @@ class Steps(LabCase):
         self.assertIn(FOREIGN, maps)
         kubectl("delete", "configmap", FOREIGN, "-n", "webapp")
 
+    def test_5_a_lock_with_other_bytes_under_the_same_names_is_what_runs_afterwards(self):
+        """No object changes: the tag of the page's image stays, as that of an upstream image does when it moves."""
+        newer = Lab(self.settings, "newer").create()
+        (newer.folder / "lock/ztlab.lock").write_text(self.lab.lock_text())
+        path = newer.folder / "app/frontend/index.html"
+        path.write_text(path.read_text().replace("<h1>Zero Trust lab", "<h1>Newer lab", 1))
+        self.succeed(newer.run("lock", online=True))
+        self.succeed(newer.run("fetch", online=True))
+        for lab, heading in ((newer, "<h1>Newer lab"), (self.lab, "<h1>Zero Trust lab")):
+            run = self.succeed(lab.target("install", "--offline"))
+            self.assertEqual([step for step, changed in run.finished_steps().items() if changed], ["images", "app", "receipt"])
+            app = next(step for step in run.outcome()["steps"] if step["step"] == "app")
+            self.assertIn("started again with its locked image: webapp/frontend-", app["detail"])
+            with page.opened(lab) as address:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=20) as answer:
+                    self.assertIn(heading, answer.read().decode())
+            self.succeed(lab.target("verify", "--probe", "images-running", "--probe", "drift"))
+        run = self.succeed(self.lab.target("install", "--offline"))
+        self.assertEqual([step for step, changed in run.finished_steps().items() if changed], [])
+
     def test_6_a_field_that_somebody_else_owns_is_named_and_not_taken(self):
         mode = ("get", "peerauthentications", "default", "-n", "istio-system", "-o", "jsonpath={.spec.mtls.mode}")
         kubectl("patch", "peerauthentications", "default", "-n", "istio-system", "--type", "merge",
