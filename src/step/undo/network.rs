@@ -41,12 +41,16 @@ pub(super) async fn remove(install: &Install) -> Result<Undone, InstallError> {
     let waiting = install.waiting(Step::Calico);
     let inventory = Inventory::of(client).await?;
     let foreign = inventory.foreign_in(NETWORK).await?;
-    if !foreign.is_empty() {
-        inventory.disown(NETWORK).await?;
-    }
     for object in objects.cluster.iter().filter(|object| kind(object) == INSTALLATION) {
         if apply::find(client, object).await?.is_some_and(|found| is_ours(&found.metadata)) {
-            empty(install, client, object, &objects.operator).await?;
+            rest(install, client, &objects.operator, 0).await?;
+            // The operator writes itself down as the owner again as long as it works.
+            if !foreign.is_empty() {
+                inventory.disown(NETWORK).await?;
+            }
+            apply::tell_to_go(client, object).await?;
+            apply::delete(client, &on_the_network(client).await?, DEADLINE, &waiting).await?;
+            rest(install, client, &objects.operator, 1).await?;
         }
     }
     // The operator must live until it has taken down what it made.
@@ -62,32 +66,28 @@ pub(super) async fn remove(install: &Install) -> Result<Undone, InstallError> {
     Ok(Undone::of("Calico", removal))
 }
 
-/// Tells the Installation to go, and takes away what is on the pod network while the operator rests; then the operator
-/// does the rest. A run that is killed in between leaves a state from which the same goes on.
-async fn empty(
+/// Lets the operator rest, or work again. A run that is killed while it rests leaves a state from which the same goes on.
+async fn rest(
     install: &Install,
     client: &Client,
-    installation: &DynamicObject,
     operator: &[DynamicObject],
+    replicas: u32,
 ) -> Result<(), InstallError> {
     let waiting = install.waiting(Step::Calico);
-    let mut operator: Vec<DynamicObject> = operator.iter().filter(|one| kind(one) == "Deployment").cloned().collect();
-    if let Some(first) = operator.first()
-        && apply::find(client, first).await?.is_none()
-    {
-        // Nobody will clear up: what stays is told by its name.
-        operator.clear();
-    }
-    let mut resting = operator.clone();
-    for deployment in &mut resting {
-        deployment.data["spec"]["replicas"] = json!(0);
+    let mut there = Vec::new();
+    for deployment in operator.iter().filter(|one| kind(one) == "Deployment") {
+        // One that is gone is not made anew: what stays without it is told by its name.
+        if apply::find(client, deployment).await?.is_some() {
+            let mut deployment = deployment.clone();
+            deployment.data["spec"]["replicas"] = json!(replicas);
+            there.push(deployment);
+        }
     }
     let options = apply::ApplyOptions { force: true, ..apply::ApplyOptions::default() };
-    apply::apply(client, &resting, options, &waiting).await?;
-    apply::wait_for_pods_to_go(client, OPERATOR, DEADLINE, &waiting).await?;
-    apply::tell_to_go(client, installation).await?;
-    apply::delete(client, &on_the_network(client).await?, DEADLINE, &waiting).await?;
-    apply::apply(client, &operator, options, &waiting).await?;
+    apply::apply(client, &there, options, &waiting).await?;
+    if replicas == 0 {
+        apply::wait_for_pods_to_go(client, OPERATOR, DEADLINE, &waiting).await?;
+    }
     Ok(())
 }
 

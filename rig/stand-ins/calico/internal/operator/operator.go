@@ -92,6 +92,8 @@ func Run(ctx context.Context, config *rest.Config) error {
 		builtIn.Apps().V1().DaemonSets().Informer(),
 		builtIn.Apps().V1().Deployments().Informer(),
 		builtIn.Core().V1().Pods().Informer(),
+		// Who takes the Installation off the namespace finds it there again, as long as this works.
+		builtIn.Core().V1().Namespaces().Informer(),
 	} {
 		if err := changes.Watch(informer); err != nil {
 			return err
