@@ -54,7 +54,18 @@ class Browser:
         self.child.wait(timeout=30)
         os.close(self.to_browser)
         os.close(self.from_browser)
-        self.profile.cleanup()
+        self.forget()
+
+    def forget(self, patience=20):
+        """Deletes the profile. Chromium's other processes outlive the first one by a moment, and still write into it."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self.profile.cleanup()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def send(self, method, **parameters):
         """Gives a command and returns its result; what happens meanwhile is kept."""
