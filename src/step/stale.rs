@@ -32,6 +32,7 @@ use crate::{
 
 /// What the injector writes on a pod: which containers it added (istio 1.20.0, `pkg/kube/inject/inject.go`).
 const INJECTED: &str = "sidecar.istio.io/status";
+
 /// Starts the lab's pods of these namespaces again that run an image which is not the locked one under its name, where
 /// the node has the locked one by now. `NAMESPACE/POD` of each.
 ///
@@ -46,21 +47,19 @@ pub(super) async fn replace(install: &Install, step: Step, namespaces: &[&str]) 
     for namespace in namespaces {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&ListParams::default()).await;
         let pods = pods.map_err(|source| apply::unlisted(&format!("the pods of {namespace}"), source))?;
-        found.extend(pods.items.into_iter().filter(|pod| is_stale(pod, &locked)).map(|pod| (*namespace, pod)));
+        found
+            .extend(pods.items.into_iter().filter(|pod| is_stale(pod, &locked, |_| true)).map(|pod| (*namespace, pod)));
     }
     if found.is_empty() {
         return Ok(Vec::new());
     }
     // A run of this step alone may come before the images: a pod would start again with what it has.
     let on_node = preload::connect(install).await?.images(install.node).await?;
-    let arrived = |reference: &str, image: &ArchiveImage| {
-        on_node.get(reference).is_some_and(|id| id.config == image.config.digest)
-    };
-    let held: BTreeMap<String, ArchiveImage> =
-        locked.into_iter().filter(|(reference, image)| arrived(reference, image)).collect();
+    let arrived =
+        |image: &ArchiveImage| on_node.get(&image.reference).is_some_and(|id| id.config == image.config.digest);
     let mut leaving = Vec::new();
     for (namespace, pod) in found {
-        if is_stale(&pod, &held) && is_the_labs(client, namespace, &pod).await? {
+        if is_stale(&pod, &locked, arrived) && is_the_labs(client, namespace, &pod).await? {
             let name = pod.metadata.name.unwrap_or_default();
             leaving.push(DynamicObject::new(&name, &ApiResource::erase::<Pod>(&())).within(namespace));
         }
@@ -78,9 +77,9 @@ pub(super) async fn replace(install: &Install, step: Step, namespaces: &[&str]) 
     Ok(leaving.iter().map(name).collect())
 }
 
-/// Whether a pod that stays runs anything else than the lock has under the same name, or was injected with what the lock
-/// has not.
-fn is_stale(pod: &Pod, locked: &BTreeMap<String, ArchiveImage>) -> bool {
+/// Whether a pod that stays runs anything else than the lock has under the same name, or was injected with another tag of
+/// it. Only images count that `arrived` on the node.
+fn is_stale(pod: &Pod, locked: &BTreeMap<String, ArchiveImage>, arrived: impl Fn(&ArchiveImage) -> bool) -> bool {
     let injected = injected(pod);
     pod.metadata.deletion_timestamp.is_none()
         && started(pod).iter().any(|Started { container, image, id }| {
@@ -89,18 +88,31 @@ fn is_stale(pod: &Pod, locked: &BTreeMap<String, ArchiveImage>) -> bool {
                 let pinned = image.pinned.map(|pinned| pinned.digest);
                 [Some(image.manifest.digest), Some(image.config.digest), pinned].contains(&Some(runs))
             };
-            match locked.get(&normalize_reference(image)) {
-                Some(image) => !is(image),
-                None => injected.contains(container) && !locked.values().any(is),
+            let reference = normalize_reference(image);
+            match locked.get(&reference) {
+                Some(image) => !is(image) && arrived(image),
+                None if injected.contains(container) && !locked.values().any(is) => {
+                    let another_tag = |known: &&ArchiveImage| repository(&known.reference) == repository(&reference);
+                    locked.values().filter(another_tag).any(&arrived)
+                }
+                None => false,
             }
         })
 }
 
+/// A full reference without its tag or digest.
+fn repository(reference: &str) -> &str {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    }
+}
+
 /// Names of the containers that the injector added.
 fn injected(pod: &Pod) -> Vec<String> {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
-    #[derive(Default)]
     struct Status {
         init_containers: Option<Vec<String>>,
         containers: Option<Vec<String>>,
@@ -179,9 +191,14 @@ mod tests {
             ("c", "docker.io/library/other:v1", "config of old", false),
             // The injector has another image by now; a pod that asks for an older one by itself would never change.
             ("istio-proxy", "docker.io/istio/proxyv2:1.20.0", "config of old", true),
+            ("c", "docker.io/istio/proxyv2:1.20.0", "config of old", false),
             ("istio-proxy", "docker.io/istio/proxyv2@sha256:abc", "config of proxy", false),
+            // Injected, and nothing that the lock would have another tag of.
+            ("istio-proxy", "localhost:5000/my/proxy:1", "config of old", false),
         ] {
-            assert_eq!(is_stale(&pod(container, asks, runs), &locked()), stale, "{container} {asks} {runs}");
+            let pod = pod(container, asks, runs);
+            assert_eq!(is_stale(&pod, &locked(), |_| true), stale, "{container} {asks} {runs}");
+            assert!(!is_stale(&pod, &locked(), |_| false), "it would start again with what it has");
         }
     }
 
@@ -189,9 +206,9 @@ mod tests {
     fn what_goes_anyway_and_what_has_not_started_is_left_alone() {
         let mut going = pod("c", "web:v1", "config of old");
         going.metadata.deletion_timestamp = from_value(json!("2026-11-29T10:00:00Z")).unwrap();
-        assert!(!is_stale(&going, &locked()));
+        assert!(!is_stale(&going, &locked(), |_| true));
         let mut waiting = pod("c", "web:v1", "config of old");
         waiting.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0].image_id = String::new();
-        assert!(!is_stale(&waiting, &locked()));
+        assert!(!is_stale(&waiting, &locked(), |_| true));
     }
 }

@@ -112,12 +112,10 @@ pub async fn wait_for_pods_to_go(
     loop {
         let left = pods.list_metadata(&ListParams::default()).await;
         let left = left.map_err(|source| unlisted(&format!("the pods of {namespace}"), source))?.items;
-        let has_owner = |pod: &&_| {
-            let kube::core::PartialObjectMeta::<Pod> { metadata, .. } = pod;
-            metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
-        };
-        let Some(pod) = left.iter().find(has_owner) else { return Ok(()) };
-        let object = format!("Pod {namespace}/{}", pod.metadata.name.as_deref().unwrap_or_default());
+        let mut metadata = left.into_iter().map(|pod| pod.metadata);
+        let made = metadata.find(|pod| pod.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()));
+        let Some(pod) = made else { return Ok(()) };
+        let object = format!("Pod {namespace}/{}", pod.name.unwrap_or_default());
         if Instant::now() >= end {
             return Err(ApplyError::Stays { object, deadline });
         }
