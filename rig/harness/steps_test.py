@@ -183,7 +183,7 @@ class Steps(LabCase):
             run = self.succeed(lab.target("install", "--offline"))
             self.assertEqual([step for step, changed in run.finished_steps().items() if changed], ["images", "app", "receipt"])
             app = next(step for step in run.outcome()["steps"] if step["step"] == "app")
-            self.assertIn("started again with its locked image: webapp/frontend-", app["detail"])
+            self.assertIn("started again with its locked image: Pod webapp/frontend-", app["detail"])
             with page.opened(lab) as address:
                 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=20) as answer:
                     self.assertIn(heading, answer.read().decode())

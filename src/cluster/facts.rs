@@ -1,5 +1,7 @@
 //! Small questions to the API server.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::{
     Api,
@@ -7,6 +9,10 @@ use kube::{
 };
 
 use super::client::Cluster;
+
+/// How long somebody waits who only wants to know what is there: a cluster that is stopped refuses at once, and one that is
+/// stuck is not waited for.
+pub const GLANCE: Duration = Duration::from_secs(4);
 
 /// The cluster did not answer a question.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

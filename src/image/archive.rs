@@ -45,6 +45,12 @@ impl ArchiveImage {
         Some(format!("{repository}@{}", self.pinned?.digest))
     }
 
+    /// Whether a digest that a runtime tells of a container's image is this one.
+    pub fn is(&self, digest: &Digest) -> bool {
+        let pinned = self.pinned.map(|pinned| pinned.digest);
+        [Some(self.manifest.digest), Some(self.config.digest), pinned].contains(&Some(*digest))
+    }
+
     /// Every name that an archive gives to the image.
     pub fn names(&self) -> Vec<String> {
         std::iter::once(self.reference.clone()).chain(self.digest_name()).collect()

@@ -1,10 +1,6 @@
 //! Runs the steps of an install and tells what each did.
 
-use std::{
-    ops::Deref,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, path::Path, time::Instant};
 
 use tokio::sync::OnceCell;
 
@@ -29,14 +25,12 @@ use crate::{
     base::Event,
     cluster::{
         client::{ClientError, Cluster},
+        facts::GLANCE,
         process::{Environment, Ledger},
         wait::{self, Gate, WaitError},
     },
     store::StoreError,
 };
-
-/// How long a cluster may take to say which one it is: one that is stopped refuses at once, a stuck one is not waited for.
-const ASK: Duration = Duration::from_secs(4);
 
 /// Why an install stopped. The step's own error carries code and help.
 pub type InstallError = miette::Report;
@@ -173,7 +167,7 @@ impl Install {
     /// Lets the journal know which cluster this is, as far as it answers.
     async fn meet(&self, journal: &Journal) {
         let Ok(cluster) = self.cluster().await else { return };
-        if let Ok(Ok(Some(identity))) = tokio::time::timeout(ASK, cluster.identity()).await {
+        if let Ok(Ok(Some(identity))) = tokio::time::timeout(GLANCE, cluster.identity()).await {
             self.kept(journal.meet(&identity));
         }
     }

@@ -19,13 +19,14 @@ use kube::{
 use serde::Deserialize;
 
 use super::{
+    delivery::holds,
     graph::Step,
     images, preload,
     run::{Install, InstallError},
 };
 use crate::{
-    base::normalize_reference,
-    cluster::{apply, ownership::is_foreign},
+    base::reference::{normalize_reference, split_reference},
+    cluster::{apply, manifest::describe, ownership::is_foreign},
     image::archive::ArchiveImage,
     proof::images::{Started, digest_of, started},
 };
@@ -34,7 +35,7 @@ use crate::{
 const INJECTED: &str = "sidecar.istio.io/status";
 
 /// Starts the lab's pods of these namespaces again that run an image which is not the locked one under its name, where
-/// the node has the locked one by now. `NAMESPACE/POD` of each.
+/// the node has the locked one by now. `Pod NAMESPACE/NAME` of each.
 ///
 /// # Errors
 /// When the cluster or the node does not answer, or a pod does not go.
@@ -55,8 +56,7 @@ pub(super) async fn replace(install: &Install, step: Step, namespaces: &[&str]) 
     }
     // A run of this step alone may come before the images: a pod would start again with what it has.
     let on_node = preload::connect(install).await?.images(install.node).await?;
-    let arrived =
-        |image: &ArchiveImage| on_node.get(&image.reference).is_some_and(|id| id.config == image.config.digest);
+    let arrived = |image: &ArchiveImage| holds(&on_node, image);
     let mut leaving = Vec::new();
     for (namespace, pod) in found {
         if is_stale(&pod, &locked, arrived) && is_the_labs(client, namespace, &pod).await? {
@@ -66,15 +66,7 @@ pub(super) async fn replace(install: &Install, step: Step, namespaces: &[&str]) 
     }
     // Gone, not only told to go: a controller counts a pod until then, and a gate would open too early.
     apply::delete(client, &leaving, install.options.timeout, &install.waiting(step)).await?;
-    let name = |pod: &DynamicObject| {
-        let metadata = &pod.metadata;
-        format!(
-            "{}/{}",
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default()
-        )
-    };
-    Ok(leaving.iter().map(name).collect())
+    Ok(leaving.iter().map(describe).collect())
 }
 
 /// Whether a pod that stays runs anything else than the lock has under the same name, or was injected with another tag of
@@ -84,29 +76,17 @@ fn is_stale(pod: &Pod, locked: &BTreeMap<String, ArchiveImage>, arrived: impl Fn
     pod.metadata.deletion_timestamp.is_none()
         && started(pod).iter().any(|Started { container, image, id }| {
             let Some(runs) = digest_of(id) else { return false };
-            let is = |image: &ArchiveImage| {
-                let pinned = image.pinned.map(|pinned| pinned.digest);
-                [Some(image.manifest.digest), Some(image.config.digest), pinned].contains(&Some(runs))
-            };
             let reference = normalize_reference(image);
             match locked.get(&reference) {
-                Some(image) => !is(image) && arrived(image),
-                None if injected.contains(container) && !locked.values().any(is) => {
-                    let another_tag = |known: &&ArchiveImage| repository(&known.reference) == repository(&reference);
+                Some(image) => !image.is(&runs) && arrived(image),
+                None if injected.contains(container) && !locked.values().any(|image| image.is(&runs)) => {
+                    let repository = split_reference(&reference);
+                    let another_tag = |known: &&ArchiveImage| split_reference(&known.reference) == repository;
                     locked.values().filter(another_tag).any(&arrived)
                 }
                 None => false,
             }
         })
-}
-
-/// A full reference without its tag or digest.
-fn repository(reference: &str) -> &str {
-    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
-    match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    }
 }
 
 /// Names of the containers that the injector added.

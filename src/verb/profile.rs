@@ -1,17 +1,12 @@
 //! Which of a lab's profiles a verb works with: the one that a person names, else the one that is there.
 
-use std::time::Duration;
-
 use super::{Context, install::kubeconfig, receipt};
 use crate::{
-    cluster::client::Cluster,
+    cluster::{client::Cluster, facts::GLANCE},
     intent::profile::FULL,
     lockfile::{Lock, Profile},
     step::{Target, journal, run::journal_key},
 };
-
-/// A cluster that is stopped refuses at once; one that is stuck is not waited for.
-const ASK: Duration = Duration::from_secs(4);
 
 /// A profile, and how it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,5 +63,5 @@ async fn answering(context: &Context, target: &Target) -> Option<Answering> {
         let receipt = receipt::of(&cluster.client).await.ok().flatten();
         Some(Answering { cluster: identity, profile: receipt.map(|receipt| receipt.profile) })
     };
-    tokio::time::timeout(ASK, asked).await.ok().flatten()
+    tokio::time::timeout(GLANCE, asked).await.ok().flatten()
 }
