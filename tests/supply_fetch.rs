@@ -24,6 +24,8 @@ mod peers;
 mod proxies;
 #[path = "supply/push.rs"]
 mod push;
+#[path = "supply/push_mishaps.rs"]
+mod push_mishaps;
 #[path = "supply/raw.rs"]
 mod raw;
 #[path = "supply/registry.rs"]

@@ -139,14 +139,15 @@ impl Bench {
     /// An OCI index with two platforms and an attestation, as buildkit publishes it. Returns the index.
     pub(crate) fn publish_index(&self, layer: &str) -> Descriptor {
         let repository = "/v2/docker.io/calico/node";
-        let config = br#"{"os":"linux","architecture":"arm64","rootfs":{"type":"layers","diff_ids":[]}}"#;
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": described(Descriptor::of(config), "application/vnd.oci.image.config.v1+json"),
-            "layers": [described(Descriptor::of(layer.as_bytes()), "application/vnd.oci.image.layer.v1.tar+gzip")],
-        })
-        .to_string();
+        let manifest = self.publish_manifest(
+            repository,
+            [
+                "application/vnd.oci.image.manifest.v1+json",
+                "application/vnd.oci.image.config.v1+json",
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+            ],
+            layer,
+        );
         let entry = |os: &str, architecture: &str, bytes: &str| {
             let mut entry = described(Descriptor::of(bytes.as_bytes()), "application/vnd.oci.image.manifest.v1+json");
             entry["platform"] = json!({ "os": os, "architecture": architecture });
@@ -162,11 +163,6 @@ impl Bench {
             ],
         })
         .to_string();
-        for (kind, bytes) in
-            [("blobs", config.as_slice()), ("blobs", layer.as_bytes()), ("manifests", manifest.as_bytes())]
-        {
-            self.origin.serve(&format!("{repository}/{kind}/{}", Digest::of(bytes)), bytes);
-        }
         self.origin.serve(&format!("{repository}/manifests/{}", Digest::of(index.as_bytes())), index.clone());
         self.origin.serve(CALICO, index.clone());
         Descriptor::of(index.as_bytes())
@@ -175,18 +171,34 @@ impl Bench {
     /// A Docker manifest without an index: its config says the platform.
     fn publish_single_manifest(&self) {
         let repository = "/v2/registry.k8s.io/pause";
+        let manifest = self.publish_manifest(
+            repository,
+            [
+                "application/vnd.docker.distribution.manifest.v2+json",
+                "application/vnd.docker.container.image.v1+json",
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            ],
+            "layer of pause",
+        );
+        self.origin.serve(&format!("{repository}/manifests/3.9"), manifest);
+    }
+
+    /// An image of one layer, by its digests. Media types: the manifest's, the config's, the layer's.
+    fn publish_manifest(&self, repository: &str, types: [&str; 3], layer: &str) -> String {
         let config = br#"{"os":"linux","architecture":"arm64","rootfs":{"type":"layers","diff_ids":[]}}"#;
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": described(Descriptor::of(config), "application/vnd.docker.container.image.v1+json"),
-            "layers": [described(Descriptor::of(b"layer of pause"), "application/vnd.docker.image.rootfs.diff.tar.gzip")],
+            "mediaType": types[0],
+            "config": described(Descriptor::of(config), types[1]),
+            "layers": [described(Descriptor::of(layer.as_bytes()), types[2])],
         })
         .to_string();
-        self.origin.serve(&format!("{repository}/blobs/{}", Digest::of(config)), config.as_slice());
-        self.origin.serve(&format!("{repository}/blobs/{}", Digest::of(b"layer of pause")), "layer of pause");
-        self.origin.serve(&format!("{repository}/manifests/{}", Digest::of(manifest.as_bytes())), manifest.clone());
-        self.origin.serve(&format!("{repository}/manifests/3.9"), manifest);
+        for (kind, bytes) in
+            [("blobs", config.as_slice()), ("blobs", layer.as_bytes()), ("manifests", manifest.as_bytes())]
+        {
+            self.origin.serve(&format!("{repository}/{kind}/{}", Digest::of(bytes)), bytes);
+        }
+        manifest
     }
 
     pub(crate) async fn lock(&self) -> miette::Result<lock::Outcome> {
